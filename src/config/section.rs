@@ -1,0 +1,4 @@
+//! Placeholder for the reader of configuration tables.
+pub struct Section<'a>(std::marker::PhantomData<&'a ()>);
+/// A problem.
+pub struct Problem;
