@@ -181,8 +181,9 @@ impl Storage for Disk {
         Ok(marks)
     }
 
-    fn close(&mut self) -> Result<(), String> {
-        let Some(db) = self.place.db.write().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
+    fn close(&mut self, clean: bool) -> Result<(), String> {
+        let db = self.place.db.write().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(db) = db.filter(|_| clean) else { return Ok(()) };
         let mut batch = WriteBatch::default();
         stage(&db, &mut batch, &Row::Meta(meta::RUNNING), None);
         db.write_opt(batch, &synced()).map_err(|e| words(&e))

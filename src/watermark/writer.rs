@@ -39,8 +39,8 @@ pub(super) trait Storage: Send + 'static {
     fn intact(&self) -> Result<(), String>;
     /// Opens it anew, shows that it takes writes, and gives what is durable in it.
     fn reopen(&mut self) -> Result<Watermarks, String>;
-    /// Leaves the sign of a clean stop and lets go of it.
-    fn close(&mut self) -> Result<(), String>;
+    /// Lets go of it, leaving the sign of a clean stop if it was one.
+    fn close(&mut self, clean: bool) -> Result<(), String>;
 }
 
 /// Called after each synced write with the time it took.
@@ -290,10 +290,8 @@ impl<S: Storage> Thread<S> {
     }
 
     fn finish(mut self, done: Option<oneshot::Sender<()>>) -> Result<(), String> {
-        let ended = match &self.broken {
-            Some(broken) => Err(broken.what.clone()),
-            None => self.storage.close(),
-        };
+        let closed = self.storage.close(self.broken.is_none());
+        let ended = self.broken.as_ref().map_or(closed, |broken| Err(broken.what.clone()));
         self.shared.closed.store(true, Ordering::Release);
         drop(self.queue);
         drop(self.storage);

@@ -184,15 +184,24 @@ async fn two_hundred_commits_at_once_need_two_syncs() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(through(index.as_ref(), "s-0"), None, "synced is not yet published");
-    let rest = (1..200).map(|n| {
-        let index = index.clone();
-        async move { index.commit(advance(&format!("s-{n}"), 1)).await }
-    });
-    let mut rest = Box::pin(join_all(rest));
-    assert!(futures_util::poll!(rest.as_mut()).is_pending());
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let rest: Vec<_> = (1..200)
+        .map(|n| {
+            let (index, waiting) = (index.clone(), waiting.clone());
+            tokio::spawn(async move {
+                waiting.fetch_add(1, Ordering::SeqCst);
+                index.commit(advance(&format!("s-{n}"), 1)).await
+            })
+        })
+        .collect();
+    // All on one thread: whoever has begun stands in the queue when it is our turn again.
+    while waiting.load(Ordering::SeqCst) < 199 {
+        tokio::task::yield_now().await;
+    }
     go.send(()).unwrap();
-    first.await.unwrap().unwrap();
-    rest.await.into_iter().for_each(|result| result.unwrap());
+    for committed in rest.into_iter().chain([first]) {
+        committed.await.unwrap().unwrap();
+    }
     assert_eq!(syncs.load(Ordering::SeqCst), 2);
     assert_eq!(index.snapshot().stores.len(), 200);
 }
