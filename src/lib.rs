@@ -30,4 +30,6 @@ pub mod promote;
 
 // The process.
 pub mod config;
+pub mod serve;
 pub mod supervise;
+pub mod telemetry;
