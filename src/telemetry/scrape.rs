@@ -19,7 +19,8 @@ use crate::watermark::{Board, Watermarks};
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Every phase of the application, as in the API and the metric label.
-pub(crate) const PHASES: [&str; 7] = ["replicating", "catching_up", "fenced", "promoting", "promoted", "held", "failing_back"];
+pub(crate) const PHASES: [&str; 7] =
+    ["replicating", "catching_up", "fenced", "promoting", "promoted", "held", "failing_back"];
 
 /// What the judgements are made of.
 pub struct Scrape<'a> {
