@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
@@ -14,12 +14,9 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 
-use super::View;
 use super::problem::Problem;
 use super::recovery::Event;
-
-/// Between two comments on a silent stream: below the idle limits of common proxies (60 s) with room for one lost.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+use super::{Limits, View};
 
 /// Where a stream stands.
 struct Reader {
@@ -31,6 +28,7 @@ struct Reader {
 
 pub(super) async fn events(
     State(view): State<Arc<View>>,
+    Extension(limits): Extension<Limits>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -47,7 +45,7 @@ pub(super) async fn events(
     let stopping = view.stopping.clone();
     let reader = Reader { view, id, after, ready: VecDeque::new() };
     let stream = unfold(reader, next).take_until(stopping.cancelled_owned());
-    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("still here")).into_response())
+    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(limits.keep_alive).text("still here")).into_response())
 }
 
 async fn next(mut reader: Reader) -> Option<(Result<Sent, axum::Error>, Reader)> {

@@ -36,6 +36,9 @@ pub struct Limits {
     pub answer: Duration,
     /// Of a request's head, bytes.
     pub head_bytes: usize,
+    /// Between two comments on a silent event stream: below the idle limit of common proxies (60 s), with room for one that
+    /// is lost.
+    pub keep_alive: Duration,
 }
 
 impl Default for Limits {
@@ -46,6 +49,7 @@ impl Default for Limits {
             head: Duration::from_secs(30),
             answer: Duration::from_secs(30),
             head_bytes: 32 * 1024,
+            keep_alive: Duration::from_secs(15),
         }
     }
 }
@@ -120,7 +124,7 @@ impl Listener {
 
     async fn accept(self, view: Arc<View>, tasks: Tasks) {
         let stopping = tasks.stopping();
-        let router = router::router(&view, self.limits.answer);
+        let router = router::router(&view, self.limits);
         let slots = Arc::new(Semaphore::new(self.limits.connections));
         tracing::info!(address = %self.address, tls = self.tls.is_some(), "listening");
         loop {

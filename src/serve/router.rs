@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
+use axum::{Extension, Router};
 
 use super::problem::Problem;
-use super::{View, api, events, health, page};
+use super::{Limits, View, api, events, health, page};
 use crate::promote::Role;
 use crate::seams;
 
@@ -54,8 +54,8 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// The router. `answer_within` bounds every answer; of an event stream, its beginning.
-pub(super) fn router(view: &Arc<View>, answer_within: Duration) -> Router {
+/// The router. `limits.answer` bounds every answer; of an event stream, its beginning.
+pub(super) fn router(view: &Arc<View>, limits: Limits) -> Router {
     let mut router = Router::new();
     for route in routes() {
         let answers = match route.role {
@@ -68,7 +68,8 @@ pub(super) fn router(view: &Arc<View>, answer_within: Duration) -> Router {
     router
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state((Arc::clone(view), answer_within), bound))
+        .layer(from_fn_with_state((Arc::clone(view), limits.answer), bound))
+        .layer(Extension(limits))
         .with_state(Arc::clone(view))
 }
 

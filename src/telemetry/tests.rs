@@ -1,4 +1,4 @@
-//! The catalogue, the documentation generated from it, and the exposition of a fixed state.
+//! The catalogue, and what of it appears in which state.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -81,30 +81,6 @@ fn render(metrics: &Metrics, marks: &Watermarks, board: &Board, stores: &[(Store
         phase: None,
         checks: &[("index", true), ("stores", false)],
     })
-}
-
-/// The stored text, rewritten when `PLIMSOLL_BLESS` is set.
-#[allow(clippy::disallowed_methods)] // a test may read its environment and the sources
-fn golden(path: &str, fresh: &str) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    if std::env::var_os("PLIMSOLL_BLESS").is_some() {
-        std::fs::write(&path, fresh).unwrap();
-    }
-    let stored = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(stored, fresh, "{} differs; PLIMSOLL_BLESS=1 rewrites it", path.display());
-}
-
-#[test]
-fn the_exposition_of_a_fixed_state() {
-    let (marks, board, stores) = fixed();
-    let text = render(&fed(), &marks, &board, &stores);
-    let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
-    golden("src/telemetry/exposition.golden", &text.replace(&version, "version=\"VERSION\""));
-}
-
-#[test]
-fn the_documentation_is_the_catalogue() {
-    golden("docs/METRICS.md", &catalogue::markdown());
 }
 
 #[test]

@@ -1,1 +1,5 @@
-//! it
+//! The integration tests: one binary, a module per part.
+
+mod metrics;
+mod serve;
+mod supervise;
