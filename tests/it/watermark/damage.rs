@@ -66,8 +66,8 @@ async fn a_damaged_index_is_refused_with_what_and_what_to_do() {
     let root = room();
     let good = root.path().join("good");
     make(&good).await;
-    type Which = fn(&str) -> bool;
-    let injuries: [(&str, Which, Box<dyn Fn(&Path)>); 11] = [
+    type Injury = (&'static str, fn(&str) -> bool, Box<dyn Fn(&Path)>);
+    let injuries: [Injury; 11] = [
         ("CURRENT garbled", current, Box::new(flip(|_| 0))),
         ("CURRENT emptied", current, Box::new(|path| fs::write(path, "").unwrap())),
         ("CURRENT deleted", current, Box::new(delete)),
