@@ -3,3 +3,4 @@
 mod metrics;
 mod serve;
 mod supervise;
+mod watermark;
