@@ -31,4 +31,6 @@ pub mod promote;
 
 // The process.
 pub mod config;
+pub mod serve;
 pub mod supervise;
+pub mod telemetry;

@@ -376,3 +376,6 @@ fn untrusted(shown: &str, bad: BadRecord) -> IndexError {
         _ => IndexError::Damaged { path: shown.to_owned(), what: bad.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -328,3 +328,6 @@ fn resume(published: &Watermarks, mut found: Watermarks, retracted: &BTreeSet<St
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

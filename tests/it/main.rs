@@ -1,3 +1,6 @@
-//! The integration tests: one binary, a module per part of the product.
+//! The integration tests: one binary, a module per part.
 
+mod metrics;
+mod serve;
+mod supervise;
 mod watermark;

@@ -7,7 +7,7 @@ use plimsoll::change::Lane;
 use plimsoll::watermark::records::Identity;
 use plimsoll::watermark::{CommitError, Index, IndexError, Row, Txn};
 
-use super::{advance, becomes, identity, image, open_as, opened, refusal, store, through};
+use super::{advance, becomes, identity, image, open_as, opened, refusal, room, store, through};
 
 /// An index with data in tables and in the log, stopped.
 async fn make(path: &Path) {
@@ -63,11 +63,11 @@ fn delete(path: &Path) {
 
 #[tokio::test]
 async fn a_damaged_index_is_refused_with_what_and_what_to_do() {
-    let root = tempfile::tempdir().unwrap();
+    let root = room();
     let good = root.path().join("good");
     make(&good).await;
-    type Which = fn(&str) -> bool;
-    let injuries: [(&str, Which, Box<dyn Fn(&Path)>); 11] = [
+    type Injury = (&'static str, fn(&str) -> bool, Box<dyn Fn(&Path)>);
+    let injuries: [Injury; 11] = [
         ("CURRENT garbled", current, Box::new(flip(|_| 0))),
         ("CURRENT emptied", current, Box::new(|path| fs::write(path, "").unwrap())),
         ("CURRENT deleted", current, Box::new(delete)),
@@ -95,7 +95,7 @@ async fn a_damaged_index_is_refused_with_what_and_what_to_do() {
 
 #[tokio::test]
 async fn an_index_of_another_app_is_refused_and_left_alone() {
-    let root = tempfile::tempdir().unwrap();
+    let root = room();
     let path = root.path().join("index");
     make(&path).await;
     for other in [
@@ -115,7 +115,7 @@ async fn an_index_of_another_app_is_refused_and_left_alone() {
 
 #[tokio::test]
 async fn what_is_no_index_is_not_touched() {
-    let root = tempfile::tempdir().unwrap();
+    let root = room();
     let said = |path: &Path| match refusal(path) {
         error @ IndexError::Io { .. } => error.to_string(),
         other => panic!("{other:?}"),
@@ -131,7 +131,7 @@ async fn what_is_no_index_is_not_touched() {
 
 #[tokio::test]
 async fn a_directory_deleted_while_running_is_noticed_by_the_next_commit() {
-    let root = tempfile::tempdir().unwrap();
+    let root = room();
     let path = root.path().join("index");
     let index = opened(&path);
     index.commit(advance("orders", 1)).await.unwrap();
@@ -151,7 +151,7 @@ async fn a_directory_deleted_while_running_is_noticed_by_the_next_commit() {
 
 #[tokio::test]
 async fn a_directory_deleted_while_idle_is_noticed_and_one_that_returns_is_used_again() {
-    let root = tempfile::tempdir().unwrap();
+    let root = room();
     let (path, aside) = (root.path().join("index"), root.path().join("aside"));
     let index = opened(&path);
     index.commit(advance("orders", 1)).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_directory_deleted_while_idle_is_noticed_and_one_that_returns_is_used_
 
 #[tokio::test]
 async fn an_open_index_is_not_opened_twice() {
-    let root = tempfile::tempdir().unwrap();
+    let root = room();
     let path = root.path().join("index");
     let first = opened(&path);
     let error = refusal(&path);

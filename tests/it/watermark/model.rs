@@ -17,7 +17,7 @@ use plimsoll::watermark::{CommitError, Fence, Index, Record, Retraction, Row, St
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{image, mark, opened, store};
+use super::{image, mark, opened, room, store};
 
 const STORES: [&str; 3] = ["orders", "order", "users"];
 
@@ -154,7 +154,7 @@ struct Rocks {
 
 impl Rocks {
     fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
+        let root = room();
         let index = opened(&root.path().join("0"));
         Self { root, lives: 0, index }
     }
