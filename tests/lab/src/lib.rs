@@ -1,1 +1,13 @@
-//! The lab.
+//! The lab: what stands for AWS in the tests, the demo and the benches, and the truth they are judged against.
+
+pub mod canon;
+pub mod children;
+pub mod clients;
+pub mod daemon;
+pub mod judge;
+pub mod ledger;
+pub mod ports;
+pub mod random;
+pub mod regions;
+pub mod tables;
+pub mod trouble;
