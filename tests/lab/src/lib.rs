@@ -3,11 +3,15 @@
 pub mod canon;
 pub mod children;
 pub mod clients;
+#[cfg(test)]
+mod copier;
 pub mod daemon;
 pub mod judge;
 pub mod ledger;
+pub mod live;
 pub mod ports;
 pub mod random;
 pub mod regions;
 pub mod tables;
 pub mod trouble;
+pub mod workload;
