@@ -14,6 +14,7 @@ use crate::trouble::{Because, Trouble};
 
 mod home;
 
+pub(crate) use home::quoted;
 pub use home::{ConfigSpec, Home, Role, StoreSpec};
 
 /// The built binary: `PLIMSOLL_BIN`, else beside the running program (`target/debug/`), else one folder up (a test runs
@@ -315,6 +316,13 @@ impl Status {
     pub fn all(&self, state: &str) -> bool {
         let mut stores = self.stores().peekable();
         stores.peek().is_some() && stores.all(|store| store.get("state").and_then(Value::as_str) == Some(state))
+    }
+}
+
+#[cfg(test)]
+impl From<Value> for Status {
+    fn from(value: Value) -> Self {
+        Self { asked_at: SystemTime::now(), value }
     }
 }
 

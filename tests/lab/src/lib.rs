@@ -6,6 +6,7 @@ pub mod clients;
 #[cfg(test)]
 mod copier;
 pub mod daemon;
+pub mod demo;
 pub mod judge;
 pub mod ledger;
 pub mod live;

@@ -17,7 +17,7 @@ use aws_sdk_dynamodb::Client;
 use serde_json::Value;
 
 use crate::canon::Key;
-use crate::daemon::{DaemonClient, Status};
+use crate::daemon::DaemonClient;
 use crate::judge::{self, Missing};
 use crate::ledger::Ledger;
 use crate::tables::TableSpec;
@@ -179,13 +179,6 @@ fn contradictions(
         words.push("a watermark without a bound".into());
     }
     words
-}
-
-/// A status for tests that have no daemon.
-impl From<Value> for Status {
-    fn from(value: Value) -> Self {
-        Self { asked_at: SystemTime::now(), value }
-    }
 }
 
 impl fmt::Display for Finding {
