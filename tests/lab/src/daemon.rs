@@ -331,3 +331,6 @@ impl std::fmt::Display for Status {
         write!(f, "{}", self.value)
     }
 }
+
+#[cfg(test)]
+mod tests;

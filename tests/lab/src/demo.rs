@@ -239,7 +239,7 @@ struct RunFolder {
 
 impl RunFolder {
     fn create(keep: bool) -> Result<Self, Trouble> {
-        let folder = tempfile::Builder::new().prefix("plimsoll-demo-").tempdir();
+        let folder = tempfile::Builder::new().prefix("plimsoll-demo-").disable_cleanup(keep).tempdir();
         Ok(Self { folder: folder.because("could not create the run's folder")?, keep })
     }
 

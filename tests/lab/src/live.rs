@@ -198,46 +198,4 @@ impl fmt::Display for Finding {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn at(s: u64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + s)
-    }
-
-    #[test]
-    fn an_honest_row_has_no_contradiction() {
-        let ok = json!({"state": "ok", "rpo_seconds": 5.0, "rpo_upper_bound_seconds": 5.0});
-        assert!(contradictions(&ok, Some(at(0)), at(5), at(6)).is_empty());
-        let unknown = json!({"state": "unknown", "rpo_seconds": null, "rpo_upper_bound_seconds": 50.2});
-        assert!(contradictions(&unknown, Some(at(0)), at(50), at(51)).is_empty());
-        let seeding = json!({"state": "seeding", "rpo_seconds": null, "rpo_upper_bound_seconds": null});
-        assert!(contradictions(&seeding, None, at(0), at(1)).is_empty());
-    }
-
-    #[test]
-    fn a_row_that_understates_or_contradicts_itself_is_found() {
-        let cases = [
-            (json!({"state": "ok", "rpo_seconds": 3.0, "rpo_upper_bound_seconds": 3.0}), Some(at(0)), 2),
-            (json!({"state": "unknown", "rpo_seconds": 0, "rpo_upper_bound_seconds": 6}), Some(at(0)), 2),
-            (json!({"state": "ok", "rpo_seconds": null, "rpo_upper_bound_seconds": 6}), Some(at(0)), 1),
-            (json!({"state": "ok", "rpo_seconds": 0, "rpo_upper_bound_seconds": 0}), Some(at(9)), 1),
-            (json!({"state": "seeding", "rpo_upper_bound_seconds": 1}), None, 1),
-            (json!({"state": "unknown"}), Some(at(0)), 1),
-        ];
-        for (row, watermark, count) in cases {
-            let words = contradictions(&row, watermark, at(5), at(6));
-            assert_eq!(words.len(), count, "{row}: {words:?}");
-        }
-    }
-
-    #[test]
-    fn a_watermark_that_goes_back_is_found() {
-        let mut highest = BTreeMap::new();
-        assert_eq!(remember(&mut highest, "a", at(3)), None);
-        assert_eq!(remember(&mut highest, "a", at(3)), None);
-        assert_eq!(remember(&mut highest, "a", at(2)), Some(Finding::WentBack("a".into(), at(3), at(2))));
-        assert_eq!(remember(&mut highest, "b", at(1)), None);
-    }
-}
+mod tests;

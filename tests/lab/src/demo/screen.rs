@@ -112,7 +112,7 @@ impl Screen {
             let said = match served.watermark(id) {
                 Some(watermark) => {
                     let loss = seconds(killed_at.duration_since(watermark).unwrap_or_default());
-                    format!("changes after {} are lost: the last {loss} before the kill", clock(watermark))
+                    format!("changes after {} may be lost: at most the last {loss}", clock(watermark))
                 }
                 None => "nothing: it has no watermark".into(),
             };
@@ -124,14 +124,25 @@ impl Screen {
     /// The one call, as it would be typed.
     pub(super) fn command(&mut self, args: &[String]) {
         let shell = |arg: &String| if arg.contains(' ') { format!("'{arg}'") } else { arg.clone() };
-        let mut lines = vec!["$ plimsoll".to_owned()];
-        for arg in args.iter().map(shell) {
-            match lines.last_mut() {
-                Some(line) if line.chars().count() + arg.chars().count() < 96 => {
-                    line.push(' ');
-                    line.push_str(&arg);
+        let mut words: Vec<String> = Vec::new();
+        for arg in args {
+            match words.last_mut() {
+                // A flag and its value stay on one line.
+                Some(flag) if flag.starts_with("--") && !flag.contains(' ') && !arg.starts_with("--") => {
+                    flag.push(' ');
+                    flag.push_str(&shell(arg));
                 }
-                _ => lines.push(format!("    {arg}")),
+                _ => words.push(shell(arg)),
+            }
+        }
+        let mut lines = vec!["$ plimsoll".to_owned()];
+        for word in words {
+            match lines.last_mut() {
+                Some(line) if line.chars().count() + word.chars().count() < 90 => {
+                    line.push(' ');
+                    line.push_str(&word);
+                }
+                _ => lines.push(format!("    {word}")),
             }
         }
         let command = self.paint(Ink::Bold, &lines.join(" \\\n"));
