@@ -96,6 +96,9 @@ async fn watch_a_copier(honesty: Honesty, delay: Duration, checks: usize) -> Vec
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        let (before, half_a_second) = (watch.judged(), tokio::time::sleep(Duration::from_millis(500)));
+        findings.extend(watch.until(half_a_second, Duration::from_millis(50)).await);
+        assert!(watch.judged() > before);
     };
     tokio::select! {
         () = serve_status(&home, &copier) => {}
