@@ -11,9 +11,12 @@
 //! again from the source's history and from a seed, and say so.
 
 mod board;
+mod directory;
 pub mod keys;
-
+pub mod memory;
 pub mod records;
+pub mod rocks;
+mod writer;
 
 pub use board::{Board, Vitals};
 pub use keys::Row;
@@ -64,17 +67,31 @@ pub enum IndexError {
         /// The storage's own words.
         what: String,
     },
+    /// Its keys are laid out for another version of this program.
+    #[error(
+        "the index at {path} has layout {found} and this program knows {known}; run the program that wrote it, or give \
+         this one another [index] path"
+    )]
+    Layout {
+        /// The index directory.
+        path: String,
+        /// The layout found.
+        found: u32,
+        /// The layout that this program reads and writes.
+        known: u32,
+    },
     /// A value cannot be trusted.
     #[error(transparent)]
     Record(#[from] records::BadRecord),
 }
 
-/// One atomic change of the index.
-#[derive(Debug, Default, Clone)]
+/// One atomic change of the index. Its parts are written in the order of the fields: a row that is both put and deleted
+/// is deleted.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Txn {
     /// The stores whose mark changes, with the new mark.
     pub marks: Vec<(StoreId, Mark)>,
-    /// Rows to write, encoded with [`Record::encode`].
+    /// Rows to write, encoded with [`Record::encode`]. Marks and `meta` rows are the index's own: [`CommitError::Reserved`].
     pub puts: Vec<(Row, Vec<u8>)>,
     /// Rows to delete; a row that does not exist is no error.
     pub deletes: Vec<Row>,
@@ -162,9 +179,34 @@ pub enum CommitError {
         /// Which promotion.
         promotion: String,
     },
+    /// A row that only the index itself writes: marks go through [`Txn::marks`], the fence through [`Txn::fence`].
+    #[error("{row:?} is written by the index itself, never as a row of a transaction")]
+    Reserved {
+        /// The row.
+        row: Row,
+    },
     /// The writer has stopped.
     #[error("the index is closed")]
     Closed,
+}
+
+impl Txn {
+    /// Every row that the transaction writes (`Some`) or deletes (`None`), in the order of writing.
+    pub(crate) fn writes(&self) -> impl Iterator<Item = (Row, Option<Vec<u8>>)> + '_ {
+        let marks = self.marks.iter().map(|(store, mark)| {
+            let row = Row::Store(store.clone());
+            let value = mark.record.encode(&row);
+            (row, Some(value))
+        });
+        let puts = self.puts.iter().map(|(row, value)| (row.clone(), Some(value.clone())));
+        let deletes = self.deletes.iter().map(|row| (row.clone(), None));
+        let fence = self.fence.iter().map(|fence| {
+            let row = Row::Meta(keys::meta::FENCE);
+            let value = fence.encode(&row);
+            (row, Some(value))
+        });
+        marks.chain(puts).chain(deletes).chain(fence)
+    }
 }
 
 /// The index as the rest of the process sees it.
@@ -179,7 +221,7 @@ pub trait Index: Send + Sync {
     /// Reads one row's raw value, envelope included; decode it with [`Record::decode`].
     fn get(&self, row: &Row) -> Result<Option<Vec<u8>>, IndexError>;
 
-    /// Reads every row that starts like `prefix` (see [`Row::prefix`]), in key order.
+    /// Reads every row that starts like `prefix`, in key order.
     fn scan(&self, prefix: &keys::Prefix) -> Result<Vec<(Row, Vec<u8>)>, IndexError>;
 
     /// Is the storage in order? `Err` names what is wrong with it and what to do; the index may heal by itself.
@@ -189,6 +231,10 @@ pub trait Index: Send + Sync {
 /// The rules that every implementation of [`Index::commit`] applies to marks before anything is written; `Ok` gives the
 /// state to publish after the write.
 pub(crate) fn admit(current: &Watermarks, txn: &Txn) -> Result<Watermarks, CommitError> {
+    let own = |row: &&Row| matches!(row, Row::Store(_) | Row::Meta(_));
+    if let Some(row) = txn.puts.iter().map(|(row, _)| row).chain(&txn.deletes).find(own) {
+        return Err(CommitError::Reserved { row: row.clone() });
+    }
     let mut next = current.clone();
     for (store, mark) in &txn.marks {
         if let Some(fence) = &current.fence {

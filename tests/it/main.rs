@@ -1,1 +1,3 @@
-//! it
+//! The integration tests: one binary, a module per part of the product.
+
+mod watermark;
