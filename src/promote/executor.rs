@@ -50,10 +50,7 @@ pub(super) enum Halt {
     /// A human asked.
     Asked(Principal),
     /// A step cannot go on.
-    Failed {
-        step: Option<StepId>,
-        why: String,
-    },
+    Failed { step: Option<StepId>, why: String },
     /// The gate, judged again.
     Refused(Box<Verdict>),
 }
@@ -207,7 +204,9 @@ impl Run {
             let cx = Context { clock, promotion: self.journal.promotion(), attempt: attempts.max(1) };
             let world = match timeout(clock, left.min(CHECK_BOUND), step.check(&cx)).await {
                 Some(Ok(world)) => world,
-                Some(Err(StepError::Refused(why))) => return Err(self.failed(id, d, &format!("its check failed: {why}"))),
+                Some(Err(StepError::Refused(why))) => {
+                    return Err(self.failed(id, d, &format!("its check failed: {why}")));
+                }
                 Some(Err(StepError::Failed(why) | StepError::Unknown(why))) => {
                     pace.last = Some(format!("its check failed: {why}"));
                     self.pause(d.poll.min(left)).await;

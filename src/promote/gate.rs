@@ -194,11 +194,17 @@ fn judge_store(store: &StoreId, rpo: &Rpo, skew: Duration, request: &Request) ->
     let (passes, why) = match accepted {
         // The operator who accepted everything of a store that meanwhile got a number accepted this too.
         _ if request.accept_unknown.contains(store) => (true, "; accepted that it may be lost entirely".into()),
-        Some(Acceptance::Since(instant)) if watermark >= instant => (true, format!("; accepted {}", Acceptance::Since(instant))),
+        Some(Acceptance::Since(instant)) if watermark >= instant => {
+            (true, format!("; accepted {}", Acceptance::Since(instant)))
+        }
         Some(Acceptance::Since(instant)) => (false, format!("; accepted was only what came after {instant}")),
         _ if unclear => (
             false,
-            format!("; the clocks of the regions differ by up to {}, more than {}, so no number can be believed", Secs(skew), Secs(SKEW_MAX)),
+            format!(
+                "; the clocks of the regions differ by up to {}, more than {}, so no number can be believed",
+                Secs(skew),
+                Secs(SKEW_MAX)
+            ),
         ),
         Some(Acceptance::Loss(limit)) if loss <= limit => (true, format!("; accepted up to {limit}")),
         Some(Acceptance::Loss(limit)) => (false, format!("; accepted was only {limit}")),

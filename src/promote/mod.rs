@@ -15,6 +15,7 @@
 //!
 //! What this deliberately does not do: undo. A promoted database cannot be demoted; the way back is a failback.
 
+mod answer;
 mod authority;
 mod executor;
 mod fence;
@@ -31,15 +32,16 @@ mod report_text;
 mod request;
 mod state;
 mod step;
-mod steps;
+pub mod steps;
 
+pub use answer::{Answers, Events, Phased, PromotionView, RunError, StartError, Started};
 pub use authority::{Authority, AuthorityError, IndexAuthority};
 pub use flow::{CatchUp, Flow};
 pub use journal::{Journal, JournalError};
 pub use notation::{Secs, When};
 pub use plan::{Plan, PlanError, Planned};
 pub use preview::{PlanView, StepView};
-pub use promotions::{Answers, Events, Inputs, Kept, Phased, PromotionView, Promotions, RunError, StartError, Started};
+pub use promotions::{Inputs, Kept, Promotions};
 pub use record::{ActResult, End, Entry, Event, FenceState, Frozen, FrozenStore, JournalRecord, KeyRecord, PlanRecord};
 pub use report::Report;
 pub use request::{Acceptance, Authorized, Mode, Principal, Request, Role};

@@ -112,7 +112,8 @@ pub fn plan(
     stores: &[(StoreId, Terms)],
     store_steps: Vec<Arc<dyn Step>>,
 ) -> Result<Plan, Vec<PlanError>> {
-    let mut parts = vec![(CATCH_UP.into(), catch_up(promote.catch_up), Job::CatchUp), (FENCE.into(), fence(), Job::Fence)];
+    let mut parts =
+        vec![(CATCH_UP.into(), catch_up(promote.catch_up), Job::CatchUp), (FENCE.into(), fence(), Job::Fence)];
     let configured = promote.steps.iter().map(step_of);
     for step in store_steps.into_iter().chain(configured) {
         parts.push((step.id(), step.describe(), Job::Step(step)));

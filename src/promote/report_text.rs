@@ -43,7 +43,11 @@ fn loss(store: &StoreVerdict) -> String {
 
 /// The gate as a table, then the refusals in full.
 fn verdict(gate: &Verdict) -> String {
-    let mut rows = vec![["store", "state", "loss up to", "objective", "method", "changes lost after", "gate"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["store", "state", "loss up to", "objective", "method", "changes lost after", "gate"]
+            .map(String::from)
+            .to_vec(),
+    ];
     for store in &gate.stores {
         rows.push(vec![
             store.store.to_string(),
@@ -97,7 +101,10 @@ impl Report {
                 text += &format!("\nLost at most (frozen at the fence, {}):\n", frozen.at.to_second());
                 text += &verdict(&frozen.gate);
                 for store in frozen.stores.iter().filter(|s| s.parked > 0) {
-                    text += &format!("  {}: {} changes that the standby refused wait in the index\n", store.store, store.parked);
+                    text += &format!(
+                        "  {}: {} changes that the standby refused wait in the index\n",
+                        store.store, store.parked
+                    );
                 }
                 text += match frozen.fence {
                     FenceState::Confirmed => "  prodX is fenced: it cannot write any more.\n",
@@ -113,7 +120,8 @@ impl Report {
         }
         if !self.catch_up.is_empty() {
             text += "\nCatch-up:\n";
-            let row = |s: &super::record::CaughtUpStore| vec![s.store.to_string(), format!("{} left", s.left), s.why.clone()];
+            let row =
+                |s: &super::record::CaughtUpStore| vec![s.store.to_string(), format!("{} left", s.left), s.why.clone()];
             text += &table(&self.catch_up.iter().map(row).collect::<Vec<_>>());
         }
         text += "\nSteps:\n";
@@ -152,11 +160,8 @@ impl Report {
 impl PlanView {
     /// The plan as text.
     pub fn text(&self) -> String {
-        let headline = if self.gate.passes {
-            "a promotion would pass the gate now"
-        } else {
-            "a promotion would be REFUSED now"
-        };
+        let headline =
+            if self.gate.passes { "a promotion would pass the gate now" } else { "a promotion would be REFUSED now" };
         let mut text = format!("Plan {}: {headline}\n\nPredicted loss at {}:\n", self.hash, self.gate.at.to_second());
         text += &verdict(&self.gate);
         if self.stores_without_bound > 0 {

@@ -90,9 +90,9 @@ impl FromStr for Acceptance {
         if let Ok(seconds) = text.parse::<u32>() {
             return Ok(Acceptance::Loss(Secs(Duration::from_secs(u64::from(seconds)))));
         }
-        humantime::parse_duration(text).map(|d| Acceptance::Loss(Secs(d))).map_err(|e| {
-            format!("{text:?} is neither a span like 30s nor an instant like @2026-11-23T14:02:07Z: {e}")
-        })
+        humantime::parse_duration(text)
+            .map(|d| Acceptance::Loss(Secs(d)))
+            .map_err(|e| format!("{text:?} is neither a span like 30s nor an instant like @2026-11-23T14:02:07Z: {e}"))
     }
 }
 
@@ -185,9 +185,8 @@ impl Request {
                     serde_json::Value::String(hash) => request.plan = Some(hash),
                     other => problems.push(format!("plan: {other} is not the hash of a plan")),
                 },
-                other => problems.push(format!(
-                    "{other}: unknown field; known are mode, reason, accept_loss, accept_unknown, plan"
-                )),
+                other => problems
+                    .push(format!("{other}: unknown field; known are mode, reason, accept_loss, accept_unknown, plan")),
             }
         }
         if !seen_reason {

@@ -155,7 +155,11 @@ impl Ended {
 fn typed(argv: &[String]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     let word = |arg: &String| {
-        if !arg.is_empty() && arg.chars().all(plain) { arg.clone() } else { format!("'{}'", arg.replace('\'', r"'\''")) }
+        if !arg.is_empty() && arg.chars().all(plain) {
+            arg.clone()
+        } else {
+            format!("'{}'", arg.replace('\'', r"'\''"))
+        }
     };
     argv.iter().map(word).collect::<Vec<_>>().join(" ")
 }
