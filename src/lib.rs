@@ -29,5 +29,6 @@ pub mod watermark;
 pub mod promote;
 
 // The process.
+pub mod cli;
 pub mod config;
 pub mod supervise;
