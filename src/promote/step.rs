@@ -142,3 +142,50 @@ pub trait Step: Send + Sync {
     /// Changes the world. Called only on [`World::NotStarted`] (or `Unknowable`), with the intent journaled.
     async fn act(&self, cx: &Context<'_>) -> Result<(), StepError>;
 }
+
+impl World {
+    /// What it says, for a human.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            World::Done(text)
+            | World::NotStarted(text)
+            | World::InProgress(text)
+            | World::Conflict(text)
+            | World::NotApplicable(text) => Some(text),
+            World::Unknowable => None,
+        }
+    }
+
+    /// For a table: `done`, `not started`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            World::Done(_) => "done",
+            World::NotStarted(_) => "not started",
+            World::InProgress(_) => "in progress",
+            World::Conflict(_) => "CONFLICT",
+            World::NotApplicable(_) => "n/a",
+            World::Unknowable => "no check",
+        }
+    }
+}
+
+impl Phase {
+    /// As in the API.
+    pub fn label(self) -> &'static str {
+        match self {
+            Phase::Announce => "announce",
+            Phase::CatchUp => "catch_up",
+            Phase::Fence => "fence",
+            Phase::Databases => "databases",
+            Phase::Authentication => "authentication",
+            Phase::Cache => "cache",
+            Phase::Blobs => "blobs",
+            Phase::Services => "services",
+            Phase::Commands => "commands",
+            Phase::Edge => "edge",
+            Phase::Dns => "dns",
+            Phase::Verify => "verify",
+            Phase::Report => "report",
+        }
+    }
+}
