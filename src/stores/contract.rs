@@ -235,7 +235,12 @@ impl StoreState {
 pub struct Kind {
     /// As in the configuration: `kind = "dynamodb"`.
     pub name: &'static str,
-    /// Reads its part of a `[[store]]` table; reports every problem and gives settings if there was none.
+    /// Whether it has that mode (`replicate`, `observe`); if not, a sentence that says what to do.
+    pub supports: fn(mode: &str) -> Result<(), &'static str>,
+    /// The keys of its part of a `[[store]]` table, as documented.
+    pub keys: &'static [crate::config::Key],
+    /// Reads its part of a `[[store]]` table; reports every problem and gives settings whenever it can (defaults for what
+    /// is wrong), so that what rests on them is checked in the same run.
     pub read: fn(&mut crate::config::Section<'_>) -> Option<Arc<dyn Settings>>,
     /// A commented example of its `[[store]]` table, TOML.
     pub example: &'static str,
@@ -251,4 +256,7 @@ pub trait Settings: Send + Sync + std::fmt::Debug {
 
     /// The smallest RPO that an idle store can prove with these settings, for `check`.
     fn floor(&self) -> Duration;
+
+    /// What the floor is made of, in the keys of the configuration: `propagation 10s + ...`.
+    fn floor_words(&self) -> String;
 }

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, a module per part.
 
+mod cli;
+mod config;
 mod metrics;
 mod serve;
 mod supervise;
