@@ -4,7 +4,12 @@
 //! The only folder that prints.
 
 mod check;
+mod client;
 mod config;
+mod follow;
+mod plan;
+mod promote;
+mod status;
 mod token;
 
 use std::path::PathBuf;
@@ -40,6 +45,15 @@ enum Command {
     /// Checks a configuration offline: every problem in one run; exit 0, or 78
     #[command(after_help = "Example:\n  plimsoll check -c /etc/plimsoll/plimsoll.toml")]
     Check(ConfigFile),
+    /// Shows the state of every store, the worst first
+    #[command(after_help = status::EXAMPLE)]
+    Status(status::StatusArgs),
+    /// Shows what a promotion would do and lose now; changes nothing
+    #[command(after_help = plan::EXAMPLE)]
+    Plan(plan::PlanArgs),
+    /// Makes the standby region the active one
+    #[command(after_help = promote::EXAMPLE)]
+    Promote(promote::PromoteArgs),
     /// Makes access tokens for the API
     #[command(after_help = token::EXAMPLE)]
     Token(token::TokenArgs),
@@ -56,17 +70,6 @@ struct ConfigFile {
     config: PathBuf,
 }
 
-/// How a client command reaches the daemon.
-#[derive(Debug, Clone, Args)]
-pub struct Connection {
-    /// Where the daemon listens
-    #[arg(long, env = "PLIMSOLL_URL", default_value = "http://127.0.0.1:9187", value_name = "URL")]
-    pub url: String,
-    /// A file that holds an access token, as printed by `plimsoll token new`
-    #[arg(long, env = "PLIMSOLL_TOKEN_FILE", value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
-}
-
 /// The program: reads the command line and carries it out. `start` is the daemon, called with a checked configuration
 /// on a multi-threaded runtime.
 pub fn main<F>(start: impl FnOnce(Checked) -> F) -> ExitCode
@@ -79,6 +82,9 @@ where
             Err(refused) => refused,
         },
         Command::Check(file) => check::run(&file.config),
+        Command::Status(args) => on_runtime(status::run(&args)),
+        Command::Plan(args) => on_runtime(plan::run(&args)),
+        Command::Promote(args) => on_runtime(promote::run(&args)),
         Command::Token(args) => token::run(&args, &crate::seams::SystemIds),
         Command::Config(args) => config::run(&args),
     }

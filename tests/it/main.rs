@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module per part.
 
 mod cli;
+mod client;
 mod config;
 mod metrics;
 mod serve;
