@@ -213,10 +213,7 @@ impl<S: Storage> Thread<S> {
         let mut admitted = Vec::with_capacity(group.len());
         let mut answers = Vec::with_capacity(group.len());
         for (txn, answer, room) in group {
-            let verdict = admit(&staged, &txn).map(|next| {
-                staged = next;
-                admitted.push(txn);
-            });
+            let verdict = admit(&mut staged, &txn).map(|()| admitted.push(txn));
             answers.push((verdict, answer, room));
         }
         if !admitted.is_empty()

@@ -41,7 +41,7 @@ impl Storage for Fake {
             let next = disk.writes.pop_front();
             if next != Some(Next::FailLost) {
                 for txn in group {
-                    disk.durable = admit(&disk.durable, txn).expect("only admitted ones are written");
+                    admit(&mut disk.durable, txn).expect("only admitted ones are written");
                 }
             }
             next.map_or(Ok(()), |next| Err(format!("{next:?}")))
