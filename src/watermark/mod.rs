@@ -212,7 +212,8 @@ impl Txn {
 /// The index as the rest of the process sees it.
 #[async_trait]
 pub trait Index: Send + Sync {
-    /// Writes a transaction. Durable (synced) and published when it returns `Ok`.
+    /// Writes a transaction. Durable (synced) and published when it returns `Ok`. Dropping the future does not take the
+    /// transaction back: whether it is written is then seen in the snapshot only.
     async fn commit(&self, txn: Txn) -> Result<(), CommitError>;
 
     /// What is published now. Cheap.

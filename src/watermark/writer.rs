@@ -139,7 +139,10 @@ impl Writer {
     }
 
     pub(super) fn health(&self) -> Result<(), String> {
-        self.shared.trouble.read().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
+        match self.shared.trouble.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(what) => Err(self.shared.io(what).to_string()),
+            None => Ok(()),
+        }
     }
 }
 
