@@ -87,11 +87,11 @@ fn usable(path: &Path, private: bool) -> Result<(), (String, String)> {
     let cannot = |error: std::io::Error| {
         (format!("cannot be read: {error}"), format!("create {shown}, or let the user that runs plimsoll read it"))
     };
-    let file = std::fs::File::open(path).map_err(cannot)?;
-    let about = file.metadata().map_err(cannot)?;
-    if !about.is_file() {
+    // Asked before it is opened: opening a pipe would wait for its other end.
+    if !std::fs::metadata(path).map_err(cannot)?.is_file() {
         return Err(("not a file".to_owned(), "name a file".to_owned()));
     }
+    let about = std::fs::File::open(path).and_then(|file| file.metadata()).map_err(cannot)?;
     let mode = about.mode() & 0o777;
     let group_reads = mode & 0o040 != 0 && about.uid() != 0;
     if private && (mode & 0o037 != 0 || group_reads) {

@@ -361,6 +361,10 @@ fn files_that_are_named_must_be_there_and_be_private() {
     fs::remove_file(at("tokens")).expect("removed");
     fs::create_dir(at("tokens")).expect("a folder");
     assert!(listed(&config::load(&toml).expect_err("a folder")).contains("serve.tokens_file: not a file"));
+    fs::remove_dir(at("tokens")).expect("removed");
+    let made = std::process::Command::new("mkfifo").arg(at("tokens")).status().expect("mkfifo runs");
+    assert!(made.success());
+    assert!(listed(&config::load(&toml).expect_err("a pipe")).contains("serve.tokens_file: not a file"));
 }
 
 #[test]
