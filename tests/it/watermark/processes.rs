@@ -88,7 +88,8 @@ async fn doomed(place: &Path) {
             tokio::spawn(async move {
                 for seq in index.scan(&Prefix::journal(&name)).unwrap().len() as u64.. {
                     let entry = Row::Saga { promotion: name.clone(), seq };
-                    let puts = vec![(entry, vec![0; 50])];
+                    // Large enough that tables are written and the log is cut meanwhile.
+                    let puts = vec![(entry, vec![0; 4_000])];
                     index.commit(Txn { puts, ..advance(&name, seq as i64) }).await.unwrap();
                     println!("child: {n} {seq}");
                 }
