@@ -59,7 +59,8 @@ pub struct Open {
     pub on_commit: Option<OnCommit>,
 }
 
-/// The index in RocksDB. The writer ends, and leaves the sign of a clean stop, when this is dropped or closed.
+/// The index in RocksDB. The writer ends, and leaves the sign of a clean stop, when this is dropped or closed; a drop waits
+/// for it, 5 s at most.
 pub struct RocksIndex {
     writer: Writer,
     place: Arc<Place>,
