@@ -134,9 +134,11 @@ where
         match now {
             Door::Cut => return,
             Door::Open => tokio::select! {
+                // The door first: a request that comes after it was shut is not served.
+                biased;
+                changed = door.changed() => if changed.is_err() { return },
                 // Errors here are the client's going away, or a fault that closes the connection.
                 _ = &mut served => return,
-                changed = door.changed() => if changed.is_err() { return },
             },
             Door::Blackhole => {
                 // The connection is kept and no longer driven. When the door opens again it is dropped: whoever
