@@ -1,3 +1,4 @@
 //! The lab.
 
+pub mod proxy;
 pub mod scripted;
