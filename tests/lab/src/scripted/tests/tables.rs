@@ -1,7 +1,7 @@
 //! Tables and items: every operation there and back.
 
 use super::{dynamodb, item, n, s, sdk_item, server, streams};
-use crate::scripted::{Door, Key, KeyKind, TableSpec, Value, ViewType};
+use crate::scripted::{Door, Key, KeyKind, TableSpec, Value, ViewType, item_from_sdk, item_to_sdk};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, DeleteRequest, GlobalSecondaryIndex, KeySchemaElement, KeyType,
@@ -107,6 +107,9 @@ async fn every_attribute_type_survives() {
     client.put_item().table_name("t").set_item(Some(all.clone())).send().await.unwrap();
     let got = client.get_item().table_name("t").key("pk", all["pk"].clone()).send().await.unwrap();
     assert_eq!(got.item.as_ref(), Some(&all));
+    let held = aws.snapshot("t").into_values().next().unwrap();
+    assert_eq!(item_from_sdk(&all).as_ref(), Ok(&*held));
+    assert_eq!(item_to_sdk(&held), all);
 
     // A put of the same item in other words changes nothing and writes no record (DS-F2).
     let mut same = all.clone();
