@@ -191,8 +191,8 @@ impl Table {
         let changed = old != new;
         let arrival = self.arrivals;
         self.arrivals += 1;
-        let streaming = self.spec.stream.is_some();
-        if !self.keep_log && !(changed && streaming) {
+        let recorded = self.keep_log || (changed && self.spec.stream.is_some());
+        if !recorded {
             return old;
         }
         let sequence = changed.then(|| {

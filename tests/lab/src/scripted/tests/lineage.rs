@@ -47,7 +47,7 @@ async fn a_split_keeps_each_key_on_one_line_of_descent() {
         children_of(&aws, &parent).await.into_iter().collect::<BTreeSet<_>>(),
         children.iter().cloned().collect()
     );
-    assert_eq!(children_of(&aws, &children[2]).await, [grandchild.clone()]);
+    assert_eq!(children_of(&aws, &children[2]).await, std::slice::from_ref(&grandchild));
 
     let (listed, _) = list(&aws).await;
     assert_eq!(listed.len(), 7);

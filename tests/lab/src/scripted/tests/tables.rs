@@ -298,3 +298,18 @@ fn snapshots_compare_tables() {
     assert_eq!(aws.values_of("y", &Key::of("a")).len(), 2);
     assert_eq!(aws.values_by_key("y").len(), 1);
 }
+
+#[test]
+fn a_log_can_be_stopped_and_the_stream_goes_on() {
+    let aws = server();
+    aws.put("t", item("a", 1)).unwrap();
+    aws.keep_log("t", false);
+    aws.put("t", item("a", 2)).unwrap();
+    aws.keep_log("t", true);
+    aws.put("t", item("a", 3)).unwrap();
+    let arrivals: Vec<_> = aws.arrivals("t").iter().map(|change| change.arrival).collect();
+    assert_eq!(arrivals, [0, 2], "a gap in the log shows");
+    assert_eq!(aws.shards("t")[0].records, 3);
+    aws.clear_log("t");
+    assert_eq!((aws.arrivals("t").len(), aws.item_count("t")), (0, 1));
+}
