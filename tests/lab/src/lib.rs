@@ -11,6 +11,7 @@ pub mod judge;
 pub mod ledger;
 pub mod live;
 pub mod ports;
+pub mod proxy;
 pub mod random;
 pub mod regions;
 pub mod scripted;

@@ -188,7 +188,7 @@ impl ScriptedAws {
         let arn = {
             let mut table = cell.lock();
             assert!(table.spec.stream.is_none(), "{} has an enabled stream", table.spec.name);
-            table.open_stream(view, self.region.now()).to_string()
+            table.open_stream(view, self.region.stream_label(), self.region.now()).to_string()
         };
         self.region.register_stream(arn.clone(), &cell);
         arn

@@ -12,6 +12,7 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
@@ -56,18 +57,20 @@ impl Listener {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let runtime =
-            Builder::new_multi_thread().worker_threads(workers.max(1)).thread_name(name).enable_all().build()?;
         let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         let (door, watching) = watch::channel(Door::Open);
+        let runtime =
+            Builder::new_multi_thread().worker_threads(workers.max(1)).thread_name(name).enable_all().build()?;
+        // From here an error drops the runtime as `drop` below does, never plainly.
+        let serving = Self { address, door, runtime: Some(runtime) };
         let listener = {
-            let _inside = runtime.enter();
+            let _inside = serving.handle().enter();
             TcpListener::from_std(socket)?
         };
-        runtime.spawn(accept(listener, watching, Arc::new(answer)));
-        Ok(Self { address, door, runtime: Some(runtime) })
+        serving.handle().spawn(accept(listener, watching, Arc::new(answer)));
+        Ok(serving)
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -104,7 +107,7 @@ where
     loop {
         // An accept fails when the client is gone already or descriptors are short; both pass.
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
         };
         tokio::spawn(connection(stream, door.clone(), Arc::clone(&answer)));
@@ -134,9 +137,11 @@ where
         match now {
             Door::Cut => return,
             Door::Open => tokio::select! {
+                // The door first: a request that comes after it was shut is not served.
+                biased;
+                changed = door.changed() => if changed.is_err() { return },
                 // Errors here are the client's going away, or a fault that closes the connection.
                 _ = &mut served => return,
-                changed = door.changed() => if changed.is_err() { return },
             },
             Door::Blackhole => {
                 // The connection is kept and no longer driven. When the door opens again it is dropped: whoever

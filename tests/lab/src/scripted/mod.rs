@@ -17,6 +17,7 @@ mod model;
 mod observe;
 mod region;
 pub(crate) mod rng;
+mod sdk;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -32,6 +33,7 @@ pub use model::table::Change;
 pub use model::value::{Item, Value};
 pub use observe::Values;
 pub use region::Fault;
+pub use sdk::{item_from_sdk, item_to_sdk};
 
 use http_body_util::BodyExt as _;
 use listener::{Listener, NoAnswer};

@@ -4,7 +4,7 @@
 //! at once, and never a table while waiting.
 
 use super::api::Request;
-use super::clock::ServerClock;
+use super::clock::{ServerClock, epoch_millis};
 use super::faults::Faults;
 use super::model::error::AwsError;
 use super::model::schema::TableSpec;
@@ -13,7 +13,7 @@ use super::rng::mix;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a scripted server does with a call when a rule fires.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +85,8 @@ pub(crate) struct Region {
     late: AtomicU64,
     seed: u64,
     made: AtomicU64,
+    /// The last stream label given, in milliseconds.
+    last_label: AtomicU64,
 }
 
 fn entered<T>(lock: Result<T, PoisonError<T>>) -> T {
@@ -105,6 +107,7 @@ impl Region {
             late: AtomicU64::new(0),
             seed,
             made: AtomicU64::new(0),
+            last_label: AtomicU64::new(0),
         }
     }
 
@@ -150,7 +153,7 @@ impl Region {
             b & 0xffff_ffff_ffff
         );
         let arn = format!("arn:aws:dynamodb:{}:000000000000:table/{name}", self.name);
-        let table = Table::new(spec, id, arn, now);
+        let table = Table::new(spec, id, arn, self.stream_label(), now);
         let arns: Vec<_> = table.streams.iter().map(|stream| stream.arn.to_string()).collect();
         let cell = Arc::new(TableCell(Mutex::new(table)));
         tables.insert(name, Arc::clone(&cell));
@@ -158,6 +161,16 @@ impl Region {
             self.register_stream(arn, &cell);
         }
         Ok(cell)
+    }
+
+    /// A stream label as AWS writes it, `2026-11-23T14:02:07.123`, and never the same twice: a table that is deleted
+    /// and made again within a millisecond has another stream.
+    pub(crate) fn stream_label(&self) -> String {
+        let now = epoch_millis(self.now());
+        let next = |last: u64| now.max(last + 1);
+        let last = self.last_label.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(next(last)));
+        let at = UNIX_EPOCH + Duration::from_millis(last.map_or(now, next));
+        humantime::format_rfc3339_millis(at).to_string().trim_end_matches('Z').to_owned()
     }
 
     pub(crate) fn register_stream(&self, arn: String, cell: &Arc<TableCell>) {

@@ -254,7 +254,7 @@ pub(super) fn update_table(region: &Region, input: UpdateTable) -> Result<Vec<u8
                 return Err(AwsError::validation("Table already has an enabled stream"));
             }
             (None, None) => return Err(AwsError::validation("Table is not currently streaming")),
-            (None, Some(view)) => Some(table.open_stream(view, region.now())),
+            (None, Some(view)) => Some(table.open_stream(view, region.stream_label(), region.now())),
             (Some(_), None) => {
                 table.close_stream(region.now());
                 None

@@ -209,7 +209,9 @@ pub(super) fn get_shard_iterator(region: &Region, input: GetShardIterator) -> Re
             let seconds = input.timestamp.ok_or_else(|| AwsError::validation("AT_TIMESTAMP needs a Timestamp"))?;
             let since = Duration::try_from_secs_f64(seconds)
                 .map_err(|_| AwsError::validation(format!("Invalid Timestamp: {seconds}")))?;
-            Start::AtTime(UNIX_EPOCH + since)
+            // Milliseconds, rounded down: an f64 of now is no finer than a quarter of a microsecond.
+            let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+            Start::AtTime(UNIX_EPOCH + Duration::from_millis(millis))
         }
         other => return Err(AwsError::validation(format!("Invalid ShardIteratorType: {other}"))),
     };
@@ -244,8 +246,7 @@ pub(super) fn get_records(region: &Region, input: GetRecords) -> Result<Vec<u8>,
         (page, table.iterator_generation, table.spec.clone(), stream.view)
     };
     let next = page.next.map(|at| Token { at, issued_millis: epoch_millis(now), generation, ..token }.write());
-    let records: Vec<_> =
-        page.records.iter().map(|change| Record::of(change, &spec, view, &region.name)).collect();
+    let records: Vec<_> = page.records.iter().map(|change| Record::of(change, &spec, view, &region.name)).collect();
     Ok(encoded(&Answer { records, next_shard_iterator: next }))
 }
 

@@ -8,7 +8,6 @@ use super::quirks::StreamQuirks;
 use super::schema::{Key, TableSpec, ViewType};
 use super::stream::{Stream, StreamStatus};
 use super::value::{Item, canonicalise, item_size};
-use crate::scripted::clock::epoch_millis;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -92,7 +91,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(spec: TableSpec, id: String, arn: String, now: SystemTime) -> Self {
+    /// A table; `label` names its stream, if it has one.
+    pub(crate) fn new(spec: TableSpec, id: String, arn: String, label: String, now: SystemTime) -> Self {
         let view = spec.stream;
         let mut table = Self {
             next_sequence: spec.first_sequence,
@@ -112,21 +112,13 @@ impl Table {
             last_commit: now,
         };
         if let Some(view) = view {
-            table.open_stream(view, now);
+            table.open_stream(view, label, now);
         }
         table
     }
 
-    /// Opens a new stream and returns its ARN. The label is unique within the table, as on AWS.
-    pub(crate) fn open_stream(&mut self, view: ViewType, now: SystemTime) -> Arc<str> {
-        let mut millis = epoch_millis(now);
-        let label = loop {
-            let label = stream_label(millis);
-            if self.streams.iter().all(|stream| stream.label != label) {
-                break label;
-            }
-            millis += 1;
-        };
+    /// Opens a new stream and returns its ARN. The caller gives no label twice.
+    pub(crate) fn open_stream(&mut self, view: ViewType, label: String, now: SystemTime) -> Arc<str> {
         let arn = format!("{}/stream/{label}", self.arn);
         let shards = self.spec.shards;
         let stream = Stream::new(arn, label, view, shards, now, &mut self.next_sequence);
@@ -199,8 +191,8 @@ impl Table {
         let changed = old != new;
         let arrival = self.arrivals;
         self.arrivals += 1;
-        let streaming = self.spec.stream.is_some();
-        if !self.keep_log && !(changed && streaming) {
+        let recorded = self.keep_log || (changed && self.spec.stream.is_some());
+        if !recorded {
             return old;
         }
         let sequence = changed.then(|| {
@@ -287,10 +279,4 @@ fn segment(index: u64, count: u64) -> (u64, u64) {
     let high = if index + 1 >= count { u128::from(u64::MAX) } else { low + width - 1 };
     let narrow = |edge| u64::try_from(edge).unwrap_or(u64::MAX);
     (narrow(low), narrow(high))
-}
-
-/// A stream label as AWS writes it: `2026-11-23T14:02:07.123`.
-fn stream_label(millis: u64) -> String {
-    let at = std::time::UNIX_EPOCH + std::time::Duration::from_millis(millis);
-    humantime::format_rfc3339_millis(at).to_string().trim_end_matches('Z').to_owned()
 }

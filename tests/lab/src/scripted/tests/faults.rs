@@ -1,15 +1,18 @@
 //! Faults: what the client is told, and what really happened.
 
 use super::tables::put_request;
-use super::{dynamodb, eventually, s, sdk_item, server};
-use crate::scripted::{Fault, FaultRule, Key, Value};
+use super::{dynamodb, eventually, item, s, sdk_item, server};
+use crate::scripted::{AwsError, Fault, FaultRule, Key, TableSpec, Value};
+use aws_sdk_dynamodb::types::KeysAndAttributes;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn a_lost_answer_hides_a_write_that_happened() {
     let aws = server();
     let client = dynamodb(&aws);
-    let rule = aws.fault(FaultRule::on("PutItem").table("t").key("pk", Value::s("a")).times(1).fault(Fault::LoseAnswer));
+    let rule =
+        aws.fault(FaultRule::on("PutItem").table("t").key("pk", Value::s("a")).times(1).fault(Fault::LoseAnswer));
     let put = |pk: &str| client.put_item().table_name("t").set_item(Some(sdk_item(pk, 1))).send();
     put("other").await.unwrap();
     assert!(put("a").await.is_err());
@@ -45,15 +48,14 @@ async fn a_stray_write_lands_after_a_newer_one() {
 async fn a_delayed_call_takes_effect_though_its_client_gave_up() {
     let aws = server();
     let client = dynamodb(&aws);
-    aws.fault(FaultRule::on("PutItem").fault(Fault::Delay(Duration::from_millis(200))));
-    let put = client.put_item().table_name("t").set_item(Some(sdk_item("a", 1))).send();
-    assert!(tokio::time::timeout(Duration::from_millis(50), put).await.is_err());
-    eventually("the write lands", || aws.item_count("t") == 1).await;
-    aws.clear_faults();
-    aws.fault(FaultRule::on("PutItem").fault(Fault::Hang));
-    let put = client.put_item().table_name("t").set_item(Some(sdk_item("b", 1))).send();
-    assert!(tokio::time::timeout(Duration::from_millis(50), put).await.is_err());
-    assert_eq!(aws.item_count("t"), 1);
+    for (fault, pk, items) in [(Fault::Delay(Duration::from_millis(200)), "a", 1), (Fault::Hang, "b", 1)] {
+        aws.clear_faults();
+        let rule = aws.fault(FaultRule::on("PutItem").fault(fault));
+        let put = tokio::spawn(client.put_item().table_name("t").set_item(Some(sdk_item(pk, 1))).send());
+        eventually("the call arrives", || aws.faults_applied(rule) == 1).await;
+        put.abort();
+        eventually("a delayed call lands, a hung one does not", || aws.item_count("t") == items).await;
+    }
 }
 
 #[tokio::test]
@@ -109,4 +111,51 @@ async fn a_rule_ends_with_the_servers_clock() {
     let start = Instant::now();
     put().await.unwrap();
     assert!(start.elapsed() >= Duration::from_millis(30));
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_of_a_write_that_is_there() {
+    let aws = server();
+    let client = dynamodb(&aws);
+    aws.fault(FaultRule::on("PutItem").fault(Fault::SlowAnswer(Duration::from_secs(600))));
+    let put = tokio::spawn(client.put_item().table_name("t").set_item(Some(sdk_item("a", 1))).send());
+    eventually("the write is there while its answer is not", || aws.item_count("t") == 1).await;
+    assert!(!put.is_finished());
+    put.abort();
+}
+
+#[tokio::test]
+async fn a_batch_of_reads_hands_back_keys() {
+    let aws = server();
+    let client = dynamodb(&aws);
+    aws.fault(FaultRule::on("BatchGetItem").nth(1).fault(Fault::Unprocessed { keep: 1 }));
+    let mut wanted = KeysAndAttributes::builder();
+    for pk in ["a", "b", "c"] {
+        aws.put("t", item(pk, 1)).unwrap();
+        wanted = wanted.keys(HashMap::from([("pk".to_owned(), s(pk))]));
+    }
+    let get = client.batch_get_item().request_items("t", wanted.build().unwrap()).send().await.unwrap();
+    assert_eq!(get.responses.unwrap()["t"].len(), 1);
+    let again = client.batch_get_item().set_request_items(get.unprocessed_keys).send().await.unwrap();
+    assert_eq!(again.responses.unwrap()["t"].len(), 2);
+}
+
+#[tokio::test]
+async fn rules_choose_by_what_a_call_holds() {
+    let aws = server();
+    aws.create_table(TableSpec::new("u", "pk"));
+    let client = dynamodb(&aws);
+    let limit = AwsError::new(400, "LimitExceededException", "as a test says");
+    let rule = FaultRule::on("*").table("u").key("pk", Value::s("a")).when(|call| call.body.len() > 20);
+    let rule = aws.fault(rule.fault(Fault::Error(limit)));
+    let delete = |table: &str, pk: &str| client.delete_item().table_name(table).key("pk", s(pk)).send();
+    assert!(delete("t", "a").await.is_ok());
+    assert!(delete("u", "b").await.is_ok());
+    let refused = delete("u", "a").await.unwrap_err().into_service_error();
+    assert_eq!(refused.meta().code(), Some("LimitExceededException"));
+    let batch = client.batch_write_item().request_items("u", vec![put_request(sdk_item("a", 1))]).send();
+    assert!(batch.await.is_err(), "a batch is chosen by any of its items");
+    assert_eq!(aws.faults_applied(rule), 2);
+    aws.remove_fault(rule);
+    assert!(delete("u", "a").await.is_ok());
 }

@@ -3,6 +3,7 @@
 mod faults;
 mod lineage;
 mod reading;
+mod speed;
 mod tables;
 
 use super::{Item, Options, ScriptedAws, TableSpec, Value, ViewType};

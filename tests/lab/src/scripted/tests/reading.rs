@@ -1,7 +1,7 @@
 //! Reading a stream: order, images, pages, iterators, delays.
 
 use super::{drain, item, iterator, server, streams, values};
-use crate::scripted::{FaultRule, Fault, Key, TableSpec, TrimPoint, ViewType};
+use crate::scripted::{Fault, FaultRule, Key, TableSpec, TrimPoint, ViewType};
 use aws_sdk_dynamodbstreams::primitives::DateTime;
 use aws_sdk_dynamodbstreams::types::{OperationType, ShardIteratorType, StreamViewType};
 use std::time::{Duration, UNIX_EPOCH};
@@ -42,11 +42,9 @@ async fn records_carry_what_happened_in_order() {
 #[tokio::test]
 async fn the_view_type_decides_the_images() {
     let aws = server();
-    for (view, new, old) in [
-        (ViewType::NewImage, true, false),
-        (ViewType::OldImage, false, true),
-        (ViewType::KeysOnly, false, false),
-    ] {
+    for (view, new, old) in
+        [(ViewType::NewImage, true, false), (ViewType::OldImage, false, true), (ViewType::KeysOnly, false, false)]
+    {
         aws.disable_stream("t");
         aws.enable_stream("t", view);
         aws.put("t", item("a", 1)).unwrap();
@@ -89,7 +87,7 @@ async fn sequence_numbers_grow_longer_and_iterators_follow() {
         assert_eq!(page.records().len(), expected, "{kind:?}");
         assert!(page.next_shard_iterator.is_some());
     }
-    aws.advance_clock(Duration::from_secs(3600));
+    aws.advance_clock(Duration::from_hours(1));
     let then = aws.now();
     aws.put("t", item("a", 99)).unwrap();
     let call = client.get_shard_iterator().stream_arn(aws.stream_arn("t")).shard_id(shard);
@@ -142,11 +140,11 @@ async fn a_page_holds_a_thousand_records_or_a_megabyte() {
 #[tokio::test]
 async fn a_record_is_readable_only_after_its_delay() {
     let aws = server();
-    aws.quirks("t", |q| q.visibility_delay = Duration::from_secs(3600));
+    aws.quirks("t", |q| q.visibility_delay = Duration::from_hours(1));
     aws.put("t", item("a", 1)).unwrap();
     let shard = aws.open_shards("t").remove(0);
     assert_eq!(drain(&aws, &shard).await.0.len(), 0);
-    aws.advance_clock(Duration::from_secs(3600));
+    aws.advance_clock(Duration::from_hours(1));
     aws.put("t", item("a", 2)).unwrap();
     assert_eq!(values(&drain(&aws, &shard).await.0), ["1"]);
     aws.quirks("t", |q| q.visibility_delay = Duration::ZERO);
@@ -173,9 +171,9 @@ async fn iterators_expire() {
         answer.is_err_and(|error| error.into_service_error().is_expired_iterator_exception())
     };
     let token = iterator(&aws, &shard, ShardIteratorType::TrimHorizon, None).await;
-    aws.advance_clock(Duration::from_secs(14 * 60));
+    aws.advance_clock(Duration::from_mins(14));
     assert!(!expired(token.clone()).await);
-    aws.advance_clock(Duration::from_secs(60));
+    aws.advance_clock(Duration::from_mins(1));
     assert!(expired(token).await);
     let token = iterator(&aws, &shard, ShardIteratorType::TrimHorizon, None).await;
     aws.expire_all_iterators("t");
@@ -204,14 +202,14 @@ async fn trimmed_records_are_refused_at_both_calls() {
     }
     assert_eq!(values(&drain(&aws, &shard).await.0), ["5", "6", "7", "8", "9"], "TRIM_HORIZON hides the loss");
 
-    aws.advance_clock(Duration::from_secs(23 * 3600));
+    aws.advance_clock(Duration::from_hours(23));
     let child = aws.roll("t", &shard);
     aws.put("t", item("a", 10)).unwrap();
-    aws.advance_clock(Duration::from_secs(2 * 3600));
-    aws.enforce_retention("t", Duration::from_secs(24 * 3600));
+    aws.advance_clock(Duration::from_hours(2));
+    aws.enforce_retention("t", Duration::from_hours(24));
     assert_eq!(drain(&aws, &shard).await, (vec![], true));
-    aws.advance_clock(Duration::from_secs(24 * 3600));
-    aws.enforce_retention("t", Duration::from_secs(24 * 3600));
+    aws.advance_clock(Duration::from_hours(24));
+    aws.enforce_retention("t", Duration::from_hours(24));
     let call = client.get_shard_iterator().stream_arn(aws.stream_arn("t")).shard_id(&shard);
     let gone = call.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.unwrap_err();
     assert!(gone.into_service_error().is_resource_not_found_exception());
