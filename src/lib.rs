@@ -1,1 +1,36 @@
-//! Plimsoll.
+//! Plimsoll keeps a standby AWS region warm and shows, at every second, how much would be lost if the primary vanished.
+//!
+//! The modules, in the order of the flow:
+//!
+//! ```text
+//! prodX                              prodY: this process
+//! streams, queues, exports --read--> apply --> commit --> release        stores/ + replicate/
+//!                                                 |
+//!                                             watermark/ (RocksDB) --> rpo/ (pure) --> serve/ (metrics, api)
+//!                                                 |
+//!                                                 +---> promote/ (plan, gate, journal, steps) <-- serve/ POST /v1/promote
+//! ```
+//!
+//! Arrows never point back; `tests/tidy.rs` holds the imports to it.
+
+// The edge.
+pub mod aws;
+
+// The words.
+pub mod change;
+pub mod seams;
+
+// The flow.
+pub mod replicate;
+pub mod rpo;
+pub mod stores;
+pub mod watermark;
+
+// The recovery.
+pub mod promote;
+
+// The process.
+pub mod config;
+pub mod serve;
+pub mod supervise;
+pub mod telemetry;

@@ -13,6 +13,7 @@ pub mod live;
 pub mod ports;
 pub mod random;
 pub mod regions;
+pub mod scripted;
 pub mod tables;
 pub mod trouble;
 pub mod workload;

@@ -1,0 +1,33 @@
+//! What a promotion asks of the flow from prodX to prodY. Implemented by `replicate`; promote knows no store.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::change::StoreId;
+
+/// How a catch-up ended, per store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatchUp {
+    /// The store.
+    pub store: StoreId,
+    /// Changes that were read and are still not durable in the standby.
+    pub left: u64,
+    /// Why it ended, for a human: `nothing left`, `prodX does not answer`, `30 s passed`.
+    pub why: String,
+}
+
+/// The flow X to Y as a whole.
+#[async_trait]
+pub trait Flow: Send + Sync {
+    /// Goes on until, for every store, all that was fetched is durable and the source has given all it has or does not
+    /// answer; at most for `bound`.
+    async fn catch_up(&self, bound: Duration) -> Vec<CatchUp>;
+
+    /// Stops the flow: when it returns, no write is in flight or can still take effect, the last commits are durable, and
+    /// no new write is sent until [`Flow::reopen`]. Idempotent.
+    async fn close(&self) -> Result<(), String>;
+
+    /// Lets it flow again. Only for a promotion that ends before its fence.
+    fn reopen(&self);
+}

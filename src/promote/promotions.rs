@@ -1,0 +1,543 @@
+//! All promotions of the process, as the listener sees them: start, look, hold, resume; and taking up what a dead process
+//! left behind.
+//!
+//! Invariants
+//! - One unfinished promotion at a time; none after a completed one (SG-7).
+//! - The same idempotency key gives the same promotion, for ever; another request under it is an error.
+//! - Nothing runs before its request is durable.
+//!
+//! A restart: [`Promotions::open`] reads every journal, [`Promotions::resume_all`] takes up the unfinished one. Before the
+//! fence its gate is judged again with the numbers of that moment, and worse ones refuse it. When the plan is another
+//! than the one that was asked for, a promotion before its fence is refused, and one behind it is held until a human
+//! resumes it, which is consent to the plan of now.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::answer::{Answers, Events, Phased, PromotionView, RunError, StartError, Started};
+use super::authority::{Authority, AuthorityError, IndexAuthority};
+use super::executor::{Run, Shared};
+use super::flow::Flow;
+use super::gate;
+use super::journal::{Journal, JournalError};
+use super::notation::{Secs, When};
+use super::plan::{Plan, PlanError, plan};
+use super::preview::{PlanView, preview};
+use super::record::{Entry, KeyRecord, PlanRecord};
+use super::report::Report;
+use super::request::{Authorized, Mode, Principal, Request, Role};
+use super::state::{Stage, State};
+use super::step::Step;
+use crate::change::StoreId;
+use crate::config;
+use crate::rpo::Terms;
+use crate::seams::{Ids, SharedClock};
+use crate::stores::Store;
+use crate::supervise::{TaskKind, Tasks};
+use crate::watermark::{Index, Watermarks};
+
+/// The longest idempotency key, bytes.
+const KEY_MAX: usize = 255;
+/// The longest remark, bytes.
+const NOTE_MAX: usize = 4000;
+
+/// One store as a promotion sees it.
+#[derive(Clone)]
+pub struct Kept {
+    /// Its id.
+    pub id: StoreId,
+    /// What it promises.
+    pub terms: Terms,
+    /// What a promotion does for it. Pure.
+    pub steps: Arc<dyn Fn(&Watermarks) -> Vec<Arc<dyn Step>> + Send + Sync>,
+}
+
+impl Kept {
+    /// A store with its terms.
+    pub fn new(store: Arc<dyn Store>, terms: Terms) -> Self {
+        let id = store.id().clone();
+        Self { id, terms, steps: Arc::new(move |marks| store.promote_steps(marks)) }
+    }
+}
+
+/// What promotions need.
+pub struct Inputs {
+    /// Numbers and journal.
+    pub index: Arc<dyn Index>,
+    /// The flow from prodX to prodY.
+    pub flow: Arc<dyn Flow>,
+    /// Time.
+    pub clock: SharedClock,
+    /// Ids of promotions.
+    pub ids: Arc<dyn Ids>,
+    /// Where promotions run.
+    pub tasks: Tasks,
+    /// What is kept warm.
+    pub stores: Vec<Kept>,
+    /// `[promote]`.
+    pub promote: config::Promote,
+    /// The RTO allowed.
+    pub rto: Duration,
+    /// The measured bound on the clock skew between the regions.
+    pub skew: Arc<dyn Fn() -> Duration + Send + Sync>,
+}
+
+/// A promotion of this process's memory.
+struct Known {
+    journal: Arc<Journal>,
+    request: Request,
+    by: Principal,
+    requested_at: When,
+    /// A run is under way.
+    running: bool,
+    /// Why the journal could not be written.
+    stuck: Option<String>,
+    hold: watch::Sender<Option<Principal>>,
+}
+
+/// All promotions.
+pub struct Promotions {
+    shared: Arc<Shared>,
+    authority: Arc<dyn Authority>,
+    ids: Arc<dyn Ids>,
+    tasks: Tasks,
+    kept: Vec<Kept>,
+    promote: config::Promote,
+    rto: Duration,
+    /// Held over a start or a resumption: one decision at a time.
+    deciding: tokio::sync::Mutex<()>,
+    known: Mutex<BTreeMap<String, Known>>,
+    /// A promotion whose first write failed: it may be durable all the same.
+    doubt: Mutex<Option<String>>,
+}
+
+impl Promotions {
+    /// Reads every journal. Starts nothing.
+    pub fn open(inputs: Inputs) -> Result<Arc<Self>, JournalError> {
+        let authority = Arc::new(IndexAuthority(Arc::clone(&inputs.index)));
+        Self::with_authority(inputs, authority)
+    }
+
+    /// The same with another authority.
+    pub fn with_authority(inputs: Inputs, authority: Arc<dyn Authority>) -> Result<Arc<Self>, JournalError> {
+        let mut known = BTreeMap::new();
+        for (promotion, records) in authority.journals()? {
+            let (clock, authority) = (Arc::clone(&inputs.clock), Arc::clone(&authority));
+            let journal = Journal::read(promotion.clone(), authority, clock, records)?;
+            if let Some(one) = Known::new(journal) {
+                known.insert(promotion, one);
+            }
+        }
+        let shared = Shared {
+            index: inputs.index,
+            flow: inputs.flow,
+            clock: inputs.clock,
+            stores: inputs.stores.iter().map(|k| (k.id.clone(), k.terms)).collect(),
+            skew: inputs.skew,
+            stopping: inputs.tasks.stopping(),
+        };
+        Ok(Arc::new(Self {
+            shared: Arc::new(shared),
+            authority,
+            ids: inputs.ids,
+            tasks: inputs.tasks,
+            kept: inputs.stores,
+            promote: inputs.promote,
+            rto: inputs.rto,
+            deciding: tokio::sync::Mutex::new(()),
+            known: Mutex::new(known),
+            doubt: Mutex::new(None),
+        }))
+    }
+
+    fn make_plan(&self) -> Result<Plan, Vec<PlanError>> {
+        let marks = self.shared.index.snapshot();
+        let steps = self.kept.iter().flat_map(|k| (k.steps)(&marks)).collect();
+        plan(&self.promote, &self.shared.stores, steps)
+    }
+
+    fn record(&self, plan: &Plan) -> PlanRecord {
+        PlanRecord {
+            hash: plan.hash.clone(),
+            steps: plan.steps.clone(),
+            objectives: plan.objectives.clone(),
+            rto_seconds: Secs(self.rto),
+        }
+    }
+
+    /// The plan with what its checks say now. Reads only; takes as long as the checks, at most about 20 s.
+    pub async fn plan(&self) -> Result<PlanView, Vec<PlanError>> {
+        Ok(preview(&self.shared, &self.make_plan()?, self.rto).await)
+    }
+
+    /// Starts a promotion, or finds the one that the same key started. Without a key a fresh one is made.
+    pub async fn start(
+        self: &Arc<Self>,
+        who: &Authorized,
+        request: Request,
+        key: Option<&str>,
+    ) -> Result<Started, StartError> {
+        if !who.may(Role::Approver) {
+            let Principal { name, role } = who.principal().clone();
+            return Err(StartError::Forbidden { name, role });
+        }
+        let key = key.map_or_else(|| self.ids.id(), str::to_owned);
+        if key.is_empty() || key.len() > KEY_MAX || !key.bytes().all(|b| b.is_ascii_graphic()) {
+            let rule = format!("Idempotency-Key: use 1 to {KEY_MAX} visible ASCII characters without spaces");
+            return Err(StartError::Invalid(vec![rule]));
+        }
+        let _one_at_a_time = self.deciding.lock().await;
+        self.clear_doubt().map_err(StartError::Journal)?;
+        let used = self.authority.used(&key).map_err(|e| StartError::Journal(e.into()))?;
+        if let Some(used) = used {
+            return self.again(&request, used).await;
+        }
+        self.nothing_else()?;
+        let plan = self.make_plan().map_err(StartError::Plan)?;
+        let problems = self.problems(&request, &plan);
+        if !problems.is_empty() {
+            return Err(StartError::Invalid(problems));
+        }
+        let verdict = self.shared.judge(&request);
+        let promotion = self.ids.id();
+        let used = KeyRecord { promotion: promotion.clone(), request_hash: request.hash() };
+        let mut entries = vec![Entry::Requested {
+            request,
+            by: who.principal().clone(),
+            key: key.clone(),
+            plan: self.record(&plan),
+            gate: verdict.clone(),
+        }];
+        if !verdict.passes {
+            let gate = Some(verdict.clone());
+            entries.push(Entry::Refused { why: verdict.refusal(), gate, by: None });
+        }
+        let (authority, clock) = (Arc::clone(&self.authority), Arc::clone(&self.shared.clock));
+        let journal = Journal::begin(promotion.clone(), authority, clock, &key, &used, entries).await;
+        let journal = journal.map_err(|error| {
+            *self.doubt.lock().unwrap_or_else(PoisonError::into_inner) = Some(promotion.clone());
+            StartError::Journal(error)
+        })?;
+        let known = Known::new(journal).expect("the journal begins with its request");
+        tracing::warn!(promotion, by = who.principal().name, passes = verdict.passes, "promotion requested");
+        self.known().insert(promotion.clone(), known);
+        if !verdict.passes {
+            return Err(StartError::Refused { promotion, verdict: Box::new(verdict) });
+        }
+        self.spawn(&promotion, plan, false);
+        Ok(Started { promotion, repeated: false, stage: Stage::Running })
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks whether a first write that failed is durable all the same. Then the promotion exists and stands still.
+    fn clear_doubt(&self) -> Result<(), JournalError> {
+        let mut doubt = self.doubt.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(promotion) = doubt.clone() else { return Ok(()) };
+        if let Some(records) = self.authority.journals()?.remove(&promotion) {
+            let (clock, authority) = (Arc::clone(&self.shared.clock), Arc::clone(&self.authority));
+            let journal = Journal::read(promotion.clone(), authority, clock, records)?;
+            if let Some(mut one) = Known::new(journal) {
+                one.stuck = Some("nobody knew whether its first record was durable".into());
+                self.known().insert(promotion, one);
+            }
+        }
+        *doubt = None;
+        Ok(())
+    }
+
+    /// The same key again: the same promotion.
+    async fn again(self: &Arc<Self>, request: &Request, used: KeyRecord) -> Result<Started, StartError> {
+        let promotion = used.promotion;
+        if used.request_hash != request.hash() {
+            return Err(StartError::KeyReused { promotion });
+        }
+        let found = self.known().get(&promotion).map(|k| (Arc::clone(&k.journal), k.running));
+        let Some((journal, running)) = found else {
+            let lost = AuthorityError::Hole { promotion, seq: 0 };
+            return Err(StartError::Journal(lost.into()));
+        };
+        // A call that the gate refused is refused again, with the same numbers.
+        let events = journal.events(None);
+        match events.get(1).map(|e| &e.record.entry) {
+            Some(Entry::Refused { gate: Some(verdict), .. }) => {
+                return Err(StartError::Refused { promotion, verdict: Box::new(verdict.clone()) });
+            }
+            // Begun and never run: its first write was in doubt. The caller asks again, so it runs now.
+            None if !running && journal.stage() == Stage::Running => {
+                let plan = self.make_plan().map_err(StartError::Plan)?;
+                self.take_up(&promotion, &journal, Ok(plan)).await.map_err(StartError::Journal)?;
+            }
+            _ => {}
+        }
+        Ok(Started { promotion, repeated: true, stage: journal.stage() })
+    }
+
+    /// Is there room for a new one?
+    fn nothing_else(&self) -> Result<(), StartError> {
+        for (promotion, one) in self.known().iter() {
+            match one.journal.stage() {
+                Stage::Completed => return Err(StartError::Promoted { promotion: promotion.clone() }),
+                Stage::Refused if !one.running => {}
+                stage => return Err(StartError::Running { promotion: promotion.clone(), stage }),
+            }
+        }
+        match self.authority.fenced() {
+            Some(fence) => Err(StartError::Promoted { promotion: fence.promotion }),
+            None => Ok(()),
+        }
+    }
+
+    fn problems(&self, request: &Request, plan: &Plan) -> Vec<String> {
+        let mut problems = Vec::new();
+        match request.mode {
+            Mode::Failover => {}
+            Mode::Switchover => problems.push(
+                "mode: a switchover must know that prodX has stopped writing, and no configured step can prove it yet; \
+                 stop the writers, wait until the loss is 0, and call a failover"
+                    .to_owned(),
+            ),
+            Mode::Drill => problems.push(
+                "mode: a drill runs every check and acts on nothing: that is `plimsoll plan`, or GET /v1/plan".to_owned(),
+            ),
+        }
+        if request.reason.trim().is_empty() {
+            problems.push("reason: is empty; say why, it goes into the report".to_owned());
+        }
+        if let Some(seen) = request.plan.as_ref().filter(|seen| **seen != plan.hash) {
+            problems.push(format!("plan: it is {} now, not {seen}; look at it again", plan.hash));
+        }
+        let marks = self.shared.index.snapshot();
+        problems.extend(gate::problems(self.shared.clock.now(), &marks, &self.shared.stores, request));
+        problems
+    }
+
+    /// Runs a promotion from where its journal stands, in a task of its own.
+    fn spawn(self: &Arc<Self>, promotion: &str, plan: Plan, resumed: bool) {
+        let mut known = self.known();
+        let Some(one) = known.get_mut(promotion) else { return };
+        one.running = true;
+        one.stuck = None;
+        one.hold.send_replace(None);
+        let run = Run {
+            shared: Arc::clone(&self.shared),
+            journal: Arc::clone(&one.journal),
+            plan,
+            request: one.request.clone(),
+            requested_at: one.requested_at,
+            hold: one.hold.subscribe(),
+        };
+        drop(known);
+        let (this, promotion) = (Arc::clone(self), promotion.to_owned());
+        self.tasks.spawn(TaskKind::Promotion, format!("promotion {promotion}"), async move {
+            let ended = run.drive(resumed).await;
+            let stage = run.journal.stage();
+            tracing::warn!(promotion, stage = stage.label(), "promotion stopped");
+            if let Some(one) = this.known().get_mut(&promotion) {
+                one.running = false;
+                one.stuck = ended.as_ref().err().cloned();
+            }
+            ended
+        });
+    }
+
+    /// Takes up what a dead process left unfinished. To be called once, after the flow is there. Gives the ids. One whose
+    /// journal cannot be written stands still, and says so.
+    pub async fn resume_all(self: &Arc<Self>) -> Vec<String> {
+        let _one_at_a_time = self.deciding.lock().await;
+        let mut unfinished: Vec<_> = self
+            .known()
+            .iter()
+            .filter(|(_, k)| matches!(k.journal.stage(), Stage::Running | Stage::Fenced) && !k.running)
+            .map(|(id, k)| (k.requested_at, id.clone(), Arc::clone(&k.journal)))
+            .collect();
+        unfinished.sort_by_key(|(at, id, journal)| (journal.stage() != Stage::Fenced, *at, id.clone()));
+        let mut taken = Vec::new();
+        for (_, id, journal) in unfinished {
+            // Two can only be when the first write of one was lost and came back with a restart.
+            let fenced = self.authority.fenced().map(|f| f.promotion);
+            let other = taken.first().cloned().or(fenced).filter(|other| *other != id);
+            let written = match other {
+                Some(other) => {
+                    let why = format!("promotion {other} went ahead of it");
+                    journal.append(Entry::Refused { why, gate: None, by: None }).await
+                }
+                None => self.take_up(&id, &journal, self.make_plan()).await,
+            };
+            if let (Err(error), Some(one)) = (written, self.known().get_mut(&id)) {
+                tracing::error!(promotion = id, %error, "a promotion cannot be taken up");
+                one.stuck = Some(error.to_string());
+            }
+            taken.push(id);
+        }
+        taken
+    }
+
+    /// Goes on with a promotion that nobody runs, if the plan is still the one that was asked for.
+    async fn take_up(
+        self: &Arc<Self>,
+        id: &str,
+        journal: &Journal,
+        plan: Result<Plan, Vec<PlanError>>,
+    ) -> Result<(), JournalError> {
+        let state = journal.state();
+        let why = match plan {
+            Ok(plan) if plan.hash == state.plan_hash => {
+                let entry = Entry::Resumed { by: None, plan: None, done: Vec::new(), again: Vec::new() };
+                journal.append(entry).await?;
+                self.spawn(id, plan, true);
+                return Ok(());
+            }
+            Ok(_) => "the plan is another one than when this was asked for".to_owned(),
+            Err(problems) => StartError::Plan(problems).to_string(),
+        };
+        journal.append(changed(&state, why)).await
+    }
+
+    fn allowed(who: &Authorized, needs: Role) -> Result<(), RunError> {
+        let Principal { name, role } = who.principal().clone();
+        if who.may(needs) { Ok(()) } else { Err(RunError::Forbidden { name, role, needs }) }
+    }
+
+    fn journal(&self, id: &str) -> Result<Arc<Journal>, RunError> {
+        let known = self.known();
+        known.get(id).map(|k| Arc::clone(&k.journal)).ok_or_else(|| RunError::Missing(id.to_owned()))
+    }
+
+    /// Lets a held promotion go on, or one whose journal could not be written. Checks again from the first step that is
+    /// not done. The plan of now holds from here on.
+    pub async fn resume(self: &Arc<Self>, id: &str, who: &Authorized, answers: Answers) -> Result<(), RunError> {
+        Self::allowed(who, Role::Approver)?;
+        let _one_at_a_time = self.deciding.lock().await;
+        let journal = self.journal(id)?;
+        if self.known().get(id).is_some_and(|k| k.running) {
+            return Err(RunError::Conflict("it is running; there is nothing to resume".into()));
+        }
+        if journal.stage().over() {
+            return Err(RunError::Conflict(format!("it is over ({})", journal.stage().label())));
+        }
+        journal.recover().await?;
+        let plan = self.make_plan().map_err(RunError::Plan)?;
+        let state = journal.state();
+        let changed = (plan.hash != state.plan_hash).then(|| self.record(&plan));
+        let entry = Entry::Resumed {
+            by: Some(who.principal().clone()),
+            plan: changed,
+            done: answers.done,
+            again: answers.again,
+        };
+        match journal.append(entry).await {
+            Err(JournalError::Illegal(illegal)) => return Err(RunError::Conflict(illegal.to_string())),
+            other => other?,
+        }
+        self.spawn(id, plan, true);
+        Ok(())
+    }
+
+    /// Asks a running promotion to stand still: before the fence it ends refused, behind it it is held. Calls that are
+    /// under way are waited for.
+    pub fn hold(&self, id: &str, who: &Authorized) -> Result<(), RunError> {
+        Self::allowed(who, Role::Operator)?;
+        let known = self.known();
+        let one = known.get(id).ok_or_else(|| RunError::Missing(id.to_owned()))?;
+        if !one.running {
+            return Err(RunError::Conflict(format!("it does not run ({})", one.journal.stage().label())));
+        }
+        one.hold.send_replace(Some(who.principal().clone()));
+        Ok(())
+    }
+
+    /// Writes a human's remark into the journal.
+    pub async fn note(&self, id: &str, who: &Authorized, text: &str) -> Result<(), RunError> {
+        Self::allowed(who, Role::Operator)?;
+        let text = text.trim();
+        if text.is_empty() || text.len() > NOTE_MAX {
+            return Err(RunError::Conflict(format!("a note has 1 to {NOTE_MAX} bytes")));
+        }
+        let by = Some(who.principal().clone());
+        Ok(self.journal(id)?.append(Entry::Noted { text: text.to_owned(), by }).await?)
+    }
+
+    /// The report of one promotion, finished or not.
+    pub fn get(&self, id: &str) -> Option<Report> {
+        let known = self.known();
+        let one = known.get(id)?;
+        let mut report = Report::of(&one.journal.events(None))?;
+        if let Some(stuck) = &one.stuck {
+            report.trouble = Some(format!("it stands still because its journal cannot be written: {stuck}"));
+        }
+        Some(report)
+    }
+
+    /// All promotions, the oldest first.
+    pub fn list(&self) -> Vec<PromotionView> {
+        let view = |(id, one): (&String, &Known)| PromotionView {
+            promotion: id.clone(),
+            stage: one.journal.stage(),
+            requested_at: one.requested_at,
+            by: one.by.name.clone(),
+            reason: one.request.reason.clone(),
+            stuck: one.stuck.clone(),
+        };
+        let mut all: Vec<_> = self.known().iter().map(view).collect();
+        all.sort_by_key(|view| view.requested_at);
+        all
+    }
+
+    /// The events of one promotion after a number (`Last-Event-ID`).
+    pub fn events(&self, id: &str, after: Option<u64>) -> Option<Events> {
+        let known = self.known();
+        let journal = &known.get(id)?.journal;
+        // Watched before it is read, so that no event falls between.
+        let count = journal.watch();
+        Some(Events { past: journal.events(after), count, over: journal.stage().over() })
+    }
+
+    /// `phase` of `/v1/status`.
+    pub fn phase(&self) -> Phased {
+        let fenced = self.authority.fenced().is_some();
+        let mut phase = if fenced { Phased::Fenced } else { Phased::Replicating };
+        for one in self.known().values() {
+            match one.journal.stage() {
+                Stage::Completed => return Phased::Promoted,
+                Stage::Held => return Phased::Held,
+                Stage::Running | Stage::Fenced if one.stuck.is_some() => return Phased::Held,
+                Stage::Running => phase = Phased::CatchingUp,
+                Stage::Fenced => phase = Phased::Promoting,
+                Stage::New | Stage::Refused => {}
+            }
+        }
+        phase
+    }
+}
+
+/// The record of a promotion that cannot be taken up as it was asked for.
+fn changed(state: &State, why: String) -> Entry {
+    if state.fenced() {
+        Entry::Held { why: format!("{why}; look at the plan, then resume"), step: None, by: None }
+    } else {
+        Entry::Refused { why: format!("{why}; call again"), gate: None, by: None }
+    }
+}
+
+impl Known {
+    fn new(journal: Journal) -> Option<Self> {
+        let events = journal.events(None);
+        let first = events.first()?;
+        let Entry::Requested { request, by, .. } = &first.record.entry else { return None };
+        Some(Self {
+            request: request.clone(),
+            by: by.clone(),
+            requested_at: first.record.at,
+            journal: Arc::new(journal),
+            running: false,
+            stuck: None,
+            hold: watch::Sender::new(None),
+        })
+    }
+}

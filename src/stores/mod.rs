@@ -1,0 +1,20 @@
+//! The kinds of store: one folder per AWS service, one line per kind in [`KINDS`].
+//!
+//! Invariant: kinds never import each other, and the spine (replicate, watermark, rpo, promote, serve) never names one.
+//! `rm -r` of a folder and its line here removes a kind.
+
+pub mod contract;
+pub mod dynamodb;
+
+mod error;
+
+pub use contract::{Kind, Replicate, Store, StoreState, Transition};
+pub use error::StoreError;
+
+/// Every kind this program knows, by name.
+pub static KINDS: &[Kind] = &[dynamodb::KIND];
+
+/// The kind of that name.
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == name)
+}

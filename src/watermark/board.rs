@@ -1,0 +1,42 @@
+//! What is known about a store right now and need not be durable: how busy it is and what troubles it.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::change::{Stamp, StoreId};
+
+/// The vital signs of one store, as its driver last wrote them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// Changes read and not yet durable in the standby.
+    pub backlog_items: u64,
+    /// Changes parked because the standby refuses them.
+    pub failed_items: u64,
+    /// When a change was last made durable in the standby, or the source last proved that there was none.
+    pub last_progress: Option<Stamp>,
+    /// When the source last answered.
+    pub source_answered: Option<Stamp>,
+    /// Time until the source may forget a change that was not read yet; `None` when not known.
+    pub retention_headroom: Option<Duration>,
+    /// What is wrong and what to do, for a human; `None` when nothing is.
+    pub trouble: Option<String>,
+}
+
+/// The vital signs of all stores.
+#[derive(Debug, Default)]
+pub struct Board {
+    stores: RwLock<BTreeMap<StoreId, Vitals>>,
+}
+
+impl Board {
+    /// Replaces one store's vital signs.
+    pub fn post(&self, store: &StoreId, vitals: Vitals) {
+        self.stores.write().unwrap_or_else(PoisonError::into_inner).insert(store.clone(), vitals);
+    }
+
+    /// One store's vital signs; the default before the first.
+    pub fn read(&self, store: &StoreId) -> Vitals {
+        self.stores.read().unwrap_or_else(PoisonError::into_inner).get(store).cloned().unwrap_or_default()
+    }
+}
