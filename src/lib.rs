@@ -30,6 +30,7 @@ pub mod watermark;
 pub mod promote;
 
 // The process.
+pub mod cli;
 pub mod config;
 pub mod serve;
 pub mod supervise;

@@ -10,15 +10,12 @@ use serde_json::{Value, json};
 
 use super::View;
 use super::problem::Problem;
-use super::request::{self, Note, Why};
+use super::request::{self, Note};
 use super::status::{Status, StoreStatus};
 use crate::promote::Authorized;
 
 type Answer = Result<Json<Value>, Problem>;
 type Who = Extension<Authorized>;
-
-/// The longest idempotency key, bytes.
-const KEY_LIMIT: usize = 128;
 
 pub(super) async fn status(State(view): State<Arc<View>>) -> Json<Status> {
     Json(view.status())
@@ -48,37 +45,42 @@ pub(super) async fn promote(
     let location = format!("/v1/promotions/{}", started.id);
     let answer = json!({
         "id": started.id,
+        "promotion": started.id,
+        "stage": started.stage,
         "repeated": started.repeated,
-        "promotion": location,
+        "location": location,
         "events": format!("{location}/events"),
     });
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(answer)).into_response())
 }
 
+/// The key's own rules are the recovery's.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().ok().map(str::trim).filter(|key| (1..=KEY_LIMIT).contains(&key.len()));
-    key.map(|key| Some(key.to_owned())).ok_or_else(|| {
-        Problem::bad_request(format!("the Idempotency-Key must be 1 to {KEY_LIMIT} visible ASCII characters"))
-    })
+    let key = value.to_str().map_err(|_| Problem::bad_request("the Idempotency-Key is not visible ASCII"))?;
+    Ok(Some(key.to_owned()))
 }
 
 pub(super) async fn promotions(State(view): State<Arc<View>>) -> Answer {
-    view.recovery.list().await.map(Json)
+    Ok(Json(json!({"promotions": view.recovery.list().await?})))
 }
 
-pub(super) async fn promotion(State(view): State<Arc<View>>, Path(id): Path<String>) -> Answer {
-    view.recovery.get(&id).await.map(Json)
-}
-
-pub(super) async fn hold(
+/// JSON, or with `Accept: text/plain` the report for a human.
+pub(super) async fn promotion(
     State(view): State<Arc<View>>,
     Path(id): Path<String>,
-    Extension(who): Who,
-    request: Request,
-) -> Answer {
-    let why: Why = request::json_or_default(request).await?;
-    view.recovery.hold(&who, &id, &why.reason).await.map(Json)
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if accept.starts_with("text/plain") {
+        return view.recovery.text(&id).await.map(IntoResponse::into_response);
+    }
+    view.recovery.get(&id).await.map(|report| Json(report).into_response())
+}
+
+pub(super) async fn hold(State(view): State<Arc<View>>, Path(id): Path<String>, Extension(who): Who) -> Answer {
+    view.recovery.hold(&who, &id).await?;
+    view.recovery.get(&id).await.map(Json)
 }
 
 pub(super) async fn resume(
@@ -87,8 +89,8 @@ pub(super) async fn resume(
     Extension(who): Who,
     request: Request,
 ) -> Answer {
-    let why: Why = request::json_or_default(request).await?;
-    view.recovery.resume(&who, &id, &why.reason).await.map(Json)
+    view.recovery.resume(&who, &id, request::json_or_default(request).await?).await?;
+    view.recovery.get(&id).await.map(Json)
 }
 
 pub(super) async fn note(
@@ -101,5 +103,6 @@ pub(super) async fn note(
     if note.text.trim().is_empty() {
         return Err(Problem::bad_request("text: is empty; write what the next reader should know"));
     }
-    view.recovery.note(&who, &id, &note.text).await.map(Json)
+    view.recovery.note(&who, &id, &note.text).await?;
+    view.recovery.get(&id).await.map(Json)
 }

@@ -22,7 +22,7 @@ use super::{Limits, View};
 struct Reader {
     view: Arc<View>,
     id: String,
-    after: u64,
+    after: Option<u64>,
     ready: VecDeque<Event>,
 }
 
@@ -33,11 +33,12 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = match headers.get("last-event-id") {
-        None => 0,
+        None => None,
         Some(value) => value
             .to_str()
             .ok()
             .and_then(|text| text.trim().parse().ok())
+            .map(Some)
             .ok_or_else(|| Problem::bad_request("Last-Event-ID is not the id of an event: a whole number"))?,
     };
     // An unknown promotion is a 404, not an empty stream.
@@ -60,7 +61,7 @@ async fn next(mut reader: Reader) -> Option<(Result<Sent, axum::Error>, Reader)>
         }
     }
     let event = reader.ready.pop_front()?;
-    reader.after = event.seq;
+    reader.after = Some(event.seq);
     let sent = Sent::default().id(event.seq.to_string()).event(event.name).json_data(event.data);
     Some((sent, reader))
 }

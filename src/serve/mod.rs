@@ -40,10 +40,12 @@ mod events;
 mod health;
 mod listener;
 mod page;
+mod promoting;
 mod request;
 mod router;
 
 pub use listener::{Limits, Listener, StartError, tokens};
+pub use promoting::Promoting;
 pub use recovery::{Event, Recovery, Started};
 pub use status::{Fleet, Status, Watched};
 

@@ -13,15 +13,6 @@ pub(super) const BODY_LIMIT: usize = 64 * 1024;
 /// What is read and thrown away of a larger body, so that its sender sees the answer and not a reset connection.
 const DRAIN_LIMIT: usize = 4 * 1024 * 1024;
 
-/// `POST /v1/promotions/{id}/hold` and `/resume`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Why {
-    /// Why; part of the record.
-    #[serde(default)]
-    pub(super) reason: String,
-}
-
 /// `POST /v1/promotions/{id}/notes`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

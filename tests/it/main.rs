@@ -1,5 +1,8 @@
 //! The integration tests: one binary, a module per part.
 
+mod cli;
+mod client;
+mod config;
 mod metrics;
 mod serve;
 mod supervise;

@@ -3,7 +3,7 @@
 
 mod api;
 mod events;
-mod fixture;
+pub(crate) mod fixture;
 mod garbage;
 mod stop;
 mod tls;

@@ -29,16 +29,16 @@ async fn events_come_in_order_and_the_stream_ends_after_the_last() {
     assert_eq!(answer.headers()["content-type"], "text/event-stream");
     let mut chunks = answer.bytes_stream();
     let first = String::from_utf8(chunks.next().await.unwrap().unwrap().to_vec()).unwrap();
-    assert_eq!(first, "id: 1\nevent: started\ndata: {\"at\":1,\"event\":\"started\"}\n\n");
+    assert_eq!(first, "id: 0\nevent: started\ndata: {\"at\":0,\"event\":\"started\"}\n\n");
     server.script.play("fenced", false);
     let second = String::from_utf8(chunks.next().await.unwrap().unwrap().to_vec()).unwrap();
-    assert!(second.starts_with("id: 2\nevent: fenced\n"), "{second}");
+    assert!(second.starts_with("id: 1\nevent: fenced\n"), "{second}");
     server.script.play("completed", true);
     let mut rest = String::new();
     while let Some(chunk) = chunks.next().await {
         rest += &String::from_utf8(chunk.unwrap().to_vec()).unwrap();
     }
-    assert!(rest.starts_with("id: 3\nevent: completed\n"), "{rest}");
+    assert!(rest.starts_with("id: 2\nevent: completed\n"), "{rest}");
 }
 
 #[tokio::test]
@@ -48,9 +48,9 @@ async fn a_stream_is_resumed_after_the_last_event_seen() {
         server.script.play(name, last);
     }
     let ids = |text: &str| text.lines().filter_map(|l| l.strip_prefix("id: ").map(str::to_owned)).collect::<Vec<_>>();
-    assert_eq!(ids(&whole(open(&server, None).await).await), ["1", "2", "3"]);
-    assert_eq!(ids(&whole(open(&server, Some("1")).await).await), ["2", "3"]);
-    assert_eq!(whole(open(&server, Some("3")).await).await, "");
+    assert_eq!(ids(&whole(open(&server, None).await).await), ["0", "1", "2"]);
+    assert_eq!(ids(&whole(open(&server, Some("0")).await).await), ["1", "2"]);
+    assert_eq!(whole(open(&server, Some("2")).await).await, "");
     assert_eq!(open(&server, Some("soon")).await.status(), StatusCode::BAD_REQUEST);
 }
 
@@ -67,7 +67,7 @@ async fn a_stop_ends_the_stream() {
     server.script.play("started", false);
     let answer = open(&server, None).await;
     let stopped = server.tasks.shutdown(Duration::from_secs(10)).await;
-    assert!(whole(answer).await.starts_with("id: 1\n"));
+    assert!(whole(answer).await.starts_with("id: 0\n"));
     assert_eq!(stopped, Vec::<String>::new());
 }
 

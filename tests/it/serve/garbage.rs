@@ -24,7 +24,7 @@ async fn bad_json_is_told_with_its_place() {
         ("/v1/promotions/run-1/notes", "{}", "`text`"),
         ("/v1/promotions/run-1/notes", "{\"text\":\" \"}", "empty"),
         ("/v1/promotions/run-1/notes", "", "EOF"),
-        ("/v1/promotions/run-1/hold", "{\"why\":1}", "`why`"),
+        ("/v1/promotions/run-1/resume", "{\"why\":1}", "`why`"),
     ] {
         let answer = server.call("POST", path, Some(APPROVER), body).await;
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{path} {body}");
