@@ -422,6 +422,13 @@ impl Promotions {
             return Err(RunError::Conflict(format!("it is over ({})", journal.stage().label())));
         }
         journal.recover().await?;
+        if journal.stage().over() {
+            // Its last record was the one in doubt.
+            if let Some(one) = self.known().get_mut(id) {
+                one.stuck = None;
+            }
+            return Ok(());
+        }
         let plan = self.make_plan().map_err(RunError::Plan)?;
         let state = journal.state();
         let changed = (plan.hash != state.plan_hash).then(|| self.record(&plan));
