@@ -21,6 +21,7 @@ pub mod change;
 pub mod seams;
 
 // The flow.
+pub mod replicate;
 pub mod rpo;
 pub mod stores;
 pub mod watermark;
@@ -29,5 +30,8 @@ pub mod watermark;
 pub mod promote;
 
 // The process.
+pub mod cli;
 pub mod config;
+pub mod serve;
 pub mod supervise;
+pub mod telemetry;

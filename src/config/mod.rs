@@ -1,8 +1,29 @@
-//! The configuration: read whole, checked offline, every problem reported at once.
+//! The configuration: read whole, checked offline, every problem reported at once with its place, value and a hint.
+//!
+//! Unknown keys are refused everywhere: a misspelt objective that is silently ignored is worse than a daemon that does
+//! not start. A key, its default and its documentation are one value ([`Key`]), used by the reader and by the generated
+//! `config/plimsoll.toml`. Deliberately absent: environment variables and command-line overrides, so that the file is
+//! the whole truth; and secrets, which are only named by file.
 
+mod document;
+mod duration;
+mod files;
+mod key;
+mod keys;
+mod places;
+mod problem;
+mod read;
 mod section;
+mod steps;
+mod stores;
 
-pub use section::{Problem, Section};
+pub use document::document;
+pub use duration::{parse as parse_duration, words as duration_words};
+pub use files::load;
+pub use key::{Key, Need, Takes};
+pub use problem::{Problem, Severity};
+pub use read::read;
+pub use section::Section;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +33,18 @@ use std::time::Duration;
 use crate::change::StoreId;
 use crate::promote::StepId;
 use crate::stores::contract::Settings;
+
+/// The longest text that is read as a configuration; thousands of stores fit.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// A configuration without errors.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// What it says.
+    pub config: Config,
+    /// What works and should be looked at.
+    pub warnings: Vec<Problem>,
+}
 
 /// A checked configuration.
 #[derive(Debug, Clone)]

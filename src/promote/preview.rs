@@ -13,7 +13,8 @@ use super::notation::Secs;
 use super::plan::{Job, Plan};
 use super::request::Request;
 use super::step::{Context, Phase, Repeat, Step, StepId, World};
-use crate::seams::timeout;
+use crate::change::Stamp;
+use crate::seams::{Clock, timeout};
 
 /// Checks at one time.
 const CONCURRENT: usize = 8;
@@ -25,6 +26,9 @@ const ALL_CHECKS: Duration = Duration::from_secs(20);
 pub struct PlanView {
     /// Its hash: give it in the request, and another plan is refused.
     pub hash: String,
+    /// The promotion that has made prodY the active region already; `null` while a promotion makes sense.
+    #[serde(default)]
+    pub promoted_by: Option<String>,
     /// What would be lost now and how the gate would rule without any acceptance.
     pub gate: Verdict,
     /// The worst number of the stores that have one.
@@ -66,6 +70,17 @@ pub struct StepView {
     pub check_error: Option<String>,
 }
 
+/// What the world says of one step, within what is left of the bound.
+async fn look(clock: &dyn Clock, begun: Stamp, step: Option<Arc<dyn Step>>) -> Result<World, String> {
+    let Some(step) = step else { return Ok(World::NotStarted("the flow runs".into())) };
+    let cx = Context { clock, promotion: "plan", attempt: 1 };
+    let left = ALL_CHECKS.saturating_sub(clock.now().since(begun)).min(CHECK_BOUND);
+    match timeout(clock, left, step.check(&cx)).await {
+        Some(found) => found.map_err(|e| e.to_string()),
+        None => Err(format!("no answer within {}", Secs(left))),
+    }
+}
+
 /// Runs every check, bounded, several at once.
 pub(super) async fn preview(shared: &Shared, plan: &Plan, rto: Duration) -> PlanView {
     let gate = shared.judge(&Request::failover("plan"));
@@ -79,20 +94,11 @@ pub(super) async fn preview(shared: &Shared, plan: &Plan, rto: Duration) -> Plan
             _ => None,
         })
         .collect();
-    let looked: Vec<Result<World, String>> = stream::iter(checks)
-        .map(|step| async move {
-            let Some(step) = step else { return Ok(World::NotStarted("the flow runs".into())) };
-            let cx = Context { clock, promotion: "plan", attempt: 1 };
-            let left = ALL_CHECKS.saturating_sub(clock.now().since(begun)).min(CHECK_BOUND);
-            match timeout(clock, left, step.check(&cx)).await {
-                Some(found) => found.map_err(|e| e.to_string()),
-                None => Err(format!("no answer within {}", Secs(left))),
-            }
-        })
-        .buffered(CONCURRENT)
-        .collect()
-        .await;
-    let fenced = shared.index.snapshot().fence.is_some();
+    // Made before they are awaited: a closure held over an await is not `Send` for every lifetime.
+    let looks: Vec<_> = checks.into_iter().map(|step| look(clock, begun, step)).collect();
+    let looked: Vec<Result<World, String>> = stream::iter(looks).buffered(CONCURRENT).collect().await;
+    let promoted_by = shared.index.snapshot().fence.as_ref().map(|fence| fence.promotion.clone());
+    let fenced = promoted_by.is_some();
     let steps = plan.steps.iter().zip(looked).map(|(step, looked)| {
         let d = step.description.clone();
         let (world, check_error) = match looked {
@@ -117,6 +123,7 @@ pub(super) async fn preview(shared: &Shared, plan: &Plan, rto: Duration) -> Plan
     });
     PlanView {
         hash: plan.hash.clone(),
+        promoted_by,
         predicted_loss_seconds: gate.stores.iter().filter_map(|s| s.loss_seconds).max(),
         stores_without_bound: gate.stores.iter().filter(|s| s.loss_seconds.is_none()).count(),
         rto_objective_seconds: Secs(rto),

@@ -12,7 +12,7 @@
 //! resumes it, which is consent to the plan of now.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -22,7 +22,7 @@ use super::authority::{Authority, AuthorityError, IndexAuthority};
 use super::executor::{Run, Shared};
 use super::flow::Flow;
 use super::gate;
-use super::journal::{Journal, JournalError};
+use super::journal::{Journal, JournalError, OnEvent};
 use super::notation::{Secs, When};
 use super::plan::{Plan, PlanError, plan};
 use super::preview::{PlanView, preview};
@@ -44,6 +44,9 @@ const KEY_MAX: usize = 255;
 /// The longest remark, bytes.
 const NOTE_MAX: usize = 4000;
 
+/// The steps of a store's promotion, given what is durable. Pure.
+pub type StepsOf = Arc<dyn Fn(&Watermarks) -> Vec<Arc<dyn Step>> + Send + Sync>;
+
 /// One store as a promotion sees it.
 #[derive(Clone)]
 pub struct Kept {
@@ -52,7 +55,7 @@ pub struct Kept {
     /// What it promises.
     pub terms: Terms,
     /// What a promotion does for it. Pure.
-    pub steps: Arc<dyn Fn(&Watermarks) -> Vec<Arc<dyn Step>> + Send + Sync>,
+    pub steps: StepsOf,
 }
 
 impl Kept {
@@ -112,6 +115,7 @@ pub struct Promotions {
     known: Mutex<BTreeMap<String, Known>>,
     /// A promotion whose first write failed: it may be durable all the same.
     doubt: Mutex<Option<String>>,
+    on_event: OnceLock<OnEvent>,
 }
 
 impl Promotions {
@@ -150,7 +154,15 @@ impl Promotions {
             deciding: tokio::sync::Mutex::new(()),
             known: Mutex::new(known),
             doubt: Mutex::new(None),
+            on_event: OnceLock::new(),
         }))
+    }
+
+    /// Tells somebody (metrics, announcements) of every event of this process once it is durable. To be called once,
+    /// before [`Promotions::resume_all`]; it must be quick.
+    pub fn on_event(&self, tell: OnEvent) {
+        let tell = self.on_event.get_or_init(|| tell);
+        self.known().values().for_each(|one| one.journal.on_event(Arc::clone(tell)));
     }
 
     fn make_plan(&self) -> Result<Plan, Vec<PlanError>> {
@@ -223,6 +235,10 @@ impl Promotions {
         })?;
         let known = Known::new(journal).expect("the journal begins with its request");
         tracing::warn!(promotion, by = who.principal().name, passes = verdict.passes, "promotion requested");
+        if let Some(tell) = self.on_event.get() {
+            known.journal.events(None).iter().for_each(|event| tell(event));
+            known.journal.on_event(Arc::clone(tell));
+        }
         self.known().insert(promotion.clone(), known);
         if !verdict.passes {
             return Err(StartError::Refused { promotion, verdict: Box::new(verdict) });

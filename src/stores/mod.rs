@@ -4,6 +4,7 @@
 //! `rm -r` of a folder and its line here removes a kind.
 
 pub mod contract;
+pub mod dynamodb;
 
 mod error;
 
@@ -11,7 +12,7 @@ pub use contract::{Kind, Replicate, Store, StoreState, Transition};
 pub use error::StoreError;
 
 /// Every kind this program knows, by name.
-pub static KINDS: &[Kind] = &[];
+pub static KINDS: &[Kind] = &[dynamodb::KIND];
 
 /// The kind of that name.
 pub fn kind(name: &str) -> Option<&'static Kind> {

@@ -6,6 +6,8 @@
 //! shows signs of life.
 #![allow(clippy::disallowed_methods)]
 
+pub mod watchdog;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 

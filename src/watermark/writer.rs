@@ -39,8 +39,8 @@ pub(super) trait Storage: Send + 'static {
     fn intact(&self) -> Result<(), String>;
     /// Opens it anew, shows that it takes writes, and gives what is durable in it.
     fn reopen(&mut self) -> Result<Watermarks, String>;
-    /// Leaves the sign of a clean stop and lets go of it.
-    fn close(&mut self) -> Result<(), String>;
+    /// Lets go of it, leaving the sign of a clean stop if it was one.
+    fn close(&mut self, clean: bool) -> Result<(), String>;
 }
 
 /// Called after each synced write with the time it took.
@@ -139,7 +139,10 @@ impl Writer {
     }
 
     pub(super) fn health(&self) -> Result<(), String> {
-        self.shared.trouble.read().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
+        match self.shared.trouble.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(what) => Err(self.shared.io(what).to_string()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -213,10 +216,7 @@ impl<S: Storage> Thread<S> {
         let mut admitted = Vec::with_capacity(group.len());
         let mut answers = Vec::with_capacity(group.len());
         for (txn, answer, room) in group {
-            let verdict = admit(&staged, &txn).map(|next| {
-                staged = next;
-                admitted.push(txn);
-            });
+            let verdict = admit(&mut staged, &txn).map(|()| admitted.push(txn));
             answers.push((verdict, answer, room));
         }
         if !admitted.is_empty()
@@ -290,10 +290,8 @@ impl<S: Storage> Thread<S> {
     }
 
     fn finish(mut self, done: Option<oneshot::Sender<()>>) -> Result<(), String> {
-        let ended = match &self.broken {
-            Some(broken) => Err(broken.what.clone()),
-            None => self.storage.close(),
-        };
+        let closed = self.storage.close(self.broken.is_none());
+        let ended = self.broken.as_ref().map_or(closed, |broken| Err(broken.what.clone()));
         self.shared.closed.store(true, Ordering::Release);
         drop(self.queue);
         drop(self.storage);
@@ -330,3 +328,6 @@ fn resume(published: &Watermarks, mut found: Watermarks, retracted: &BTreeSet<St
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,10 @@
-//! The integration tests: one binary, a module per part of the product.
+//! The integration tests: one binary, a module per part.
 
+mod cli;
+mod client;
+mod config;
+mod metrics;
 mod promote;
+mod serve;
+mod supervise;
 mod watermark;

@@ -17,6 +17,13 @@ use plimsoll::watermark::records::Identity;
 use plimsoll::watermark::rocks::{OnCommit, Open, RocksIndex, open};
 use plimsoll::watermark::{Index, IndexError, Mark, Seed, StoreRecord, Txn};
 
+/// A place in memory where there is one: most of these tests are about logic, and a busy disk would only make them slow.
+/// Those about kills and full disks use a real one.
+fn room() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+}
+
 fn identity() -> Identity {
     Identity { app: "shop".into(), primary: "us-east-1".into(), standby: "us-west-2".into() }
 }

@@ -10,7 +10,7 @@ use plimsoll::watermark::keys::{Prefix, meta};
 use plimsoll::watermark::memory::{Fault, MemoryIndex, Tail};
 use plimsoll::watermark::{CommitError, Fence, Index, Retraction, Row, Txn};
 
-use super::{advance, image, mark, open_as, opened, store, through};
+use super::{advance, image, mark, open_as, opened, room, store, through};
 
 fn fence(promotion: &str) -> Fence {
     Fence { promotion: promotion.into(), at: SourceTime(99), direction_epoch: 1 }
@@ -18,7 +18,7 @@ fn fence(promotion: &str) -> Fence {
 
 /// Runs the same check on a new index of each kind.
 async fn on_both(check: impl AsyncFn(&dyn Index)) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = room();
     let rocks = opened(&dir.path().join("index"));
     check(rocks.as_ref()).await;
     rocks.close().await;
@@ -94,7 +94,7 @@ async fn a_scan_sees_one_store_only_and_in_order() {
 
 #[tokio::test]
 async fn the_fence_refuses_marks_for_ever_and_after_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = room();
     let path = dir.path().join("index");
     let check = async |index: &dyn Index| {
         for txn in [advance("orders", 70), advance("never-seen", 1)] {
@@ -131,7 +131,7 @@ async fn the_fence_refuses_marks_for_ever_and_after_a_restart() {
 /// RK-6: an old watermark is shown, and is no sign of life.
 #[tokio::test]
 async fn an_old_copy_is_loaded_without_a_proof() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = room();
     let (path, copy) = (dir.path().join("index"), dir.path().join("copy"));
     let rocks = opened(&path);
     assert!(rocks.was_clean(), "a new index has no past");
@@ -165,7 +165,7 @@ async fn an_old_copy_is_loaded_without_a_proof() {
 /// While one group is being synced everybody else queues up, and all of them share the next sync.
 #[tokio::test]
 async fn two_hundred_commits_at_once_need_two_syncs() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = room();
     let syncs = Arc::new(AtomicUsize::new(0));
     let (go, gate) = std::sync::mpsc::channel::<()>();
     let gate = Mutex::new(gate);
@@ -184,15 +184,24 @@ async fn two_hundred_commits_at_once_need_two_syncs() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(through(index.as_ref(), "s-0"), None, "synced is not yet published");
-    let rest = (1..200).map(|n| {
-        let index = index.clone();
-        async move { index.commit(advance(&format!("s-{n}"), 1)).await }
-    });
-    let mut rest = Box::pin(join_all(rest));
-    assert!(futures_util::poll!(rest.as_mut()).is_pending());
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let rest: Vec<_> = (1..200)
+        .map(|n| {
+            let (index, waiting) = (index.clone(), waiting.clone());
+            tokio::spawn(async move {
+                waiting.fetch_add(1, Ordering::SeqCst);
+                index.commit(advance(&format!("s-{n}"), 1)).await
+            })
+        })
+        .collect();
+    // All on one thread: whoever has begun stands in the queue when it is our turn again.
+    while waiting.load(Ordering::SeqCst) < 199 {
+        tokio::task::yield_now().await;
+    }
     go.send(()).unwrap();
-    first.await.unwrap().unwrap();
-    rest.await.into_iter().for_each(|result| result.unwrap());
+    for committed in rest.into_iter().chain([first]) {
+        committed.await.unwrap().unwrap();
+    }
     assert_eq!(syncs.load(Ordering::SeqCst), 2);
     assert_eq!(index.snapshot().stores.len(), 200);
 }

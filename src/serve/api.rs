@@ -1,0 +1,108 @@
+//! The handlers of `/v1`: each reads its request, asks the view or the recovery, and answers JSON.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde_json::{Value, json};
+
+use super::View;
+use super::problem::Problem;
+use super::request::{self, Note};
+use super::status::{Status, StoreStatus};
+use crate::promote::Authorized;
+
+type Answer = Result<Json<Value>, Problem>;
+type Who = Extension<Authorized>;
+
+pub(super) async fn status(State(view): State<Arc<View>>) -> Json<Status> {
+    Json(view.status())
+}
+
+pub(super) async fn store(State(view): State<Arc<View>>, Path(id): Path<String>) -> Result<Json<StoreStatus>, Problem> {
+    let status = view.status();
+    let known = status.stores.iter().map(|s| s.id.clone()).collect::<Vec<_>>().join(", ");
+    let found = status.stores.into_iter().find(|s| s.id == id);
+    found.map(Json).ok_or_else(|| {
+        Problem::not_found(format!("there is no store {id:?}")).hint(format!("the stores of this application: {known}"))
+    })
+}
+
+pub(super) async fn plan(State(view): State<Arc<View>>) -> Answer {
+    view.recovery.plan().await.map(Json)
+}
+
+pub(super) async fn promote(
+    State(view): State<Arc<View>>,
+    Extension(who): Who,
+    request: Request,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(request.headers())?;
+    let body = request::read(request).await?;
+    let started = view.recovery.start(&who, &body, key).await?;
+    let location = format!("/v1/promotions/{}", started.id);
+    let answer = json!({
+        "id": started.id,
+        "promotion": started.id,
+        "stage": started.stage,
+        "repeated": started.repeated,
+        "location": location,
+        "events": format!("{location}/events"),
+    });
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(answer)).into_response())
+}
+
+/// The key's own rules are the recovery's.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().map_err(|_| Problem::bad_request("the Idempotency-Key is not visible ASCII"))?;
+    Ok(Some(key.to_owned()))
+}
+
+pub(super) async fn promotions(State(view): State<Arc<View>>) -> Answer {
+    Ok(Json(json!({"promotions": view.recovery.list().await?})))
+}
+
+/// JSON, or with `Accept: text/plain` the report for a human.
+pub(super) async fn promotion(
+    State(view): State<Arc<View>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if accept.starts_with("text/plain") {
+        return view.recovery.text(&id).await.map(IntoResponse::into_response);
+    }
+    view.recovery.get(&id).await.map(|report| Json(report).into_response())
+}
+
+pub(super) async fn hold(State(view): State<Arc<View>>, Path(id): Path<String>, Extension(who): Who) -> Answer {
+    view.recovery.hold(&who, &id).await?;
+    view.recovery.get(&id).await.map(Json)
+}
+
+pub(super) async fn resume(
+    State(view): State<Arc<View>>,
+    Path(id): Path<String>,
+    Extension(who): Who,
+    request: Request,
+) -> Answer {
+    view.recovery.resume(&who, &id, request::json_or_default(request).await?).await?;
+    view.recovery.get(&id).await.map(Json)
+}
+
+pub(super) async fn note(
+    State(view): State<Arc<View>>,
+    Path(id): Path<String>,
+    Extension(who): Who,
+    request: Request,
+) -> Answer {
+    let note: Note = request::json(request).await?;
+    if note.text.trim().is_empty() {
+        return Err(Problem::bad_request("text: is empty; write what the next reader should know"));
+    }
+    view.recovery.note(&who, &id, &note.text).await?;
+    view.recovery.get(&id).await.map(Json)
+}

@@ -1,0 +1,227 @@
+//! What a `[[store]]` of kind `dynamodb` says: the tables, and the numbers its proofs rest on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::aws::Aws;
+use crate::change::StoreId;
+use crate::config::{Key, Section, Takes, duration_words};
+use crate::stores::contract::{Rhythm, Settings, Store};
+
+const TABLE: Key = Key::required(
+    "table",
+    Takes::Text,
+    "\"orders\"",
+    "The table in the primary region. Its stream must be on, with NEW_AND_OLD_IMAGES (or NEW_IMAGE).",
+);
+const STANDBY_TABLE: Key = Key::optional(
+    "standby_table",
+    Takes::Text,
+    "\"orders\"",
+    "The table in the standby region; the same name otherwise.",
+);
+const POLL_MIN: Key = Key::default(
+    "poll_min",
+    Takes::Duration { min: "10ms", max: "10s" },
+    "\"250ms\"",
+    "The shortest pause between two reads of a shard that has changes. AWS allows 5 reads a second for a shard.",
+);
+const POLL_MAX: Key = Key::default(
+    "poll_max",
+    Takes::Duration { min: "10ms", max: "60s" },
+    "\"2s\"",
+    "The longest pause between two reads of an idle shard: how often it proves that nothing is missing.",
+);
+const EMPTY_RUN: Key = Key::default(
+    "empty_run",
+    Takes::Integer { min: 1, max: 1000 },
+    "3",
+    "How many empty reads in a row prove the tip of a shard. AWS promises no number; raise it where empty reads are \
+     seen before data.",
+);
+const PROPAGATION: Key = Key::default(
+    "propagation",
+    Takes::Duration { min: "0s", max: "10m" },
+    "\"10s\"",
+    "A change is visible in the stream at most this long after its commit. Subtracted from every proof by idleness: \
+     lowering it without a measurement makes the RPO a guess.",
+);
+const PUBLISH: Key = Key::default(
+    "publish",
+    Takes::Duration { min: "0s", max: "10m" },
+    "\"1s\"",
+    "How far the time of a record may run ahead of other commits that are not visible yet. Subtracted from every proof \
+     by a record.",
+);
+const ATTEMPT_TIMEOUT: Key = Key::default(
+    "attempt_timeout",
+    Takes::Duration { min: "100ms", max: "60s" },
+    "\"5s\"",
+    "A request is given up after this.",
+);
+const MAX_REQUEST_LIFE: Key = Key::optional(
+    "max_request_life",
+    Takes::Duration { min: "200ms", max: "15m" },
+    "\"10s\"",
+    "How long a request that was given up may still take effect; the next write to its key waits this long. At least \
+     twice attempt_timeout; the greater of that and 10s otherwise.",
+);
+const APPLY_CONCURRENCY: Key = Key::default(
+    "apply_concurrency",
+    Takes::Integer { min: 1, max: 256 },
+    "8",
+    "Requests to the standby table at one time.",
+);
+const APPLY_BATCH: Key = Key::default(
+    "apply_batch",
+    Takes::Integer { min: 1, max: 25 },
+    "25",
+    "Changes in one request; BatchWriteItem takes 25.",
+);
+const SURVEY_EVERY: Key = Key::default(
+    "survey_every",
+    Takes::Duration { min: "100ms", max: "10m" },
+    "\"60s\"",
+    "Time between two complete looks at the table's identity and its shards.",
+);
+
+/// The keys, as documented.
+pub(super) const KEYS: &[Key] = &[
+    TABLE,
+    STANDBY_TABLE,
+    POLL_MIN,
+    POLL_MAX,
+    EMPTY_RUN,
+    PROPAGATION,
+    PUBLISH,
+    ATTEMPT_TIMEOUT,
+    MAX_REQUEST_LIFE,
+    APPLY_CONCURRENCY,
+    APPLY_BATCH,
+    SURVEY_EVERY,
+];
+
+/// The least life of a given-up request that is assumed unless configured (A2).
+const DEFAULT_REQUEST_LIFE: Duration = Duration::from_secs(10);
+
+/// For the requests themselves and the commit of the proof, in the floor.
+const PROOF_ALLOWANCE: Duration = Duration::from_secs(1);
+
+/// One table and its standby.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DynamoDbSettings {
+    /// The table in the primary region.
+    pub table: String,
+    /// The table in the standby region.
+    pub standby_table: String,
+    /// The times and sizes it lives by.
+    pub rhythm: Rhythm,
+    /// A request is given up after this.
+    pub attempt_timeout: Duration,
+}
+
+impl Settings for DynamoDbSettings {
+    fn open(&self, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
+        super::open(self.clone(), id, aws)
+    }
+
+    fn ends(&self) -> (String, String) {
+        (self.table.clone(), self.standby_table.clone())
+    }
+
+    /// An idle shard at its tip proves, at each read, everything up to the start of the E-th most recent empty read less
+    /// P (DS-10, DS-11). Just before the next proof arrives that start is E pauses old, so the age of the watermark
+    /// swings up to P + E pauses, and what the requests and the commit take.
+    fn floor(&self) -> Duration {
+        self.rhythm.propagation + self.rhythm.poll_max * self.rhythm.empty_run + PROOF_ALLOWANCE
+    }
+
+    fn floor_words(&self) -> String {
+        format!(
+            "propagation {} + empty_run {} x poll_max {} + {} for the requests and the commit",
+            duration_words(self.rhythm.propagation),
+            self.rhythm.empty_run,
+            duration_words(self.rhythm.poll_max),
+            duration_words(PROOF_ALLOWANCE)
+        )
+    }
+}
+
+pub(super) fn supports(mode: &str) -> Result<(), &'static str> {
+    match mode {
+        "replicate" => Ok(()),
+        _ => Err("write mode = \"replicate\"; global tables, which AWS moves, are observed in a later version"),
+    }
+}
+
+pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
+    let table = table_name(section, &TABLE);
+    let standby_table = match section.has(&STANDBY_TABLE) {
+        true => table_name(section, &STANDBY_TABLE),
+        false => {
+            // Asked for all the same, so that it is a known key when another one is misspelt.
+            section.text(&STANDBY_TABLE);
+            table.clone()
+        }
+    };
+    let poll_min = section.duration(&POLL_MIN);
+    let poll_max = section.duration(&POLL_MAX);
+    if poll_min > poll_max {
+        let key = if section.has(&POLL_MIN) { &POLL_MIN } else { &POLL_MAX };
+        let what =
+            format!("poll_min {} is longer than poll_max {}", duration_words(poll_min), duration_words(poll_max));
+        section.problem(key, what, "the shortest pause cannot be longer than the longest; change one of them");
+    }
+    let empty_run = count(section, &EMPTY_RUN);
+    let propagation = section.duration(&PROPAGATION);
+    let publish = section.duration(&PUBLISH);
+    let attempt_timeout = section.duration(&ATTEMPT_TIMEOUT);
+    let least = attempt_timeout * 2;
+    let max_request_life = section.opt_duration(&MAX_REQUEST_LIFE).unwrap_or(DEFAULT_REQUEST_LIFE.max(least));
+    if max_request_life < least {
+        section.problem(
+            &MAX_REQUEST_LIFE,
+            format!(
+                "below twice attempt_timeout ({}): an old write could land after a newer one",
+                duration_words(least)
+            ),
+            format!("set it to \"{}\" or more, or lower attempt_timeout", duration_words(least)),
+        );
+    }
+    let apply_concurrency = count(section, &APPLY_CONCURRENCY);
+    let apply_batch = count(section, &APPLY_BATCH);
+    let survey_every = section.duration(&SURVEY_EVERY);
+    let rhythm = Rhythm {
+        poll_min,
+        poll_max,
+        empty_run,
+        propagation,
+        publish,
+        max_request_life,
+        apply_concurrency: apply_concurrency as usize,
+        apply_batch: apply_batch as usize,
+        survey_every,
+    };
+    Some(Arc::new(DynamoDbSettings { table: table?, standby_table: standby_table?, rhythm, attempt_timeout }))
+}
+
+fn count(section: &mut Section<'_>, key: &'static Key) -> u32 {
+    u32::try_from(section.integer(key)).expect("the bounds of the key are far below")
+}
+
+/// A table's name as DynamoDB allows it: 3 to 255 of a-z, A-Z, 0-9, '_', '-' and '.'.
+fn table_name(section: &mut Section<'_>, key: &'static Key) -> Option<String> {
+    let name = section.text(key)?;
+    if let Some((_, bare)) = name.strip_prefix("arn:").and_then(|rest| rest.split_once(":table/")) {
+        let bare = bare.split('/').next().unwrap_or(bare).to_owned();
+        let hint = format!("write {} = {bare:?}; another account is reached with role_arn of the region", key.name);
+        section.problem(key, "an ARN, and the name of a table is needed", hint);
+        return None;
+    }
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    if !(3..=255).contains(&name.len()) || !name.bytes().all(allowed) {
+        section.problem(key, "cannot be the name of a table", "a name is 3 to 255 of a-z, A-Z, 0-9, '_', '-' and '.'");
+        return None;
+    }
+    Some(name)
+}

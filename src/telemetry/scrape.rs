@@ -1,0 +1,134 @@
+//! The exposition: what was counted, and the judgements of this very moment.
+//!
+//! Judgements are computed here, from the published watermarks and the driver's vital signs, and are never stored: a driver
+//! that hangs, or one that was never started, shows as a watermark that does not move and a state that turns unknown.
+
+use std::time::Duration;
+
+use prometheus::{GaugeVec, Opts, Registry, TextEncoder};
+
+use super::Metrics;
+use super::catalogue::{self, Family};
+use super::metrics::registered;
+use crate::change::{Stamp, StoreId};
+use crate::rpo::Terms;
+use crate::rpo::{Rpo, State, assess, assess_app};
+use crate::watermark::{Board, Watermarks};
+
+/// The content type of the exposition.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Every phase of the application, as in the API and the metric label.
+pub(crate) const PHASES: [&str; 7] =
+    ["replicating", "catching_up", "fenced", "promoting", "promoted", "held", "failing_back"];
+
+/// What the judgements are made of.
+pub struct Scrape<'a> {
+    /// Now.
+    pub now: Stamp,
+    /// The measured bound on the difference between our clock and the source's.
+    pub clock_skew: Duration,
+    /// What is published.
+    pub marks: &'a Watermarks,
+    /// The drivers' vital signs.
+    pub board: &'a Board,
+    /// The stores, with kind and terms.
+    pub stores: &'a [(StoreId, &'static str, Terms)],
+    /// The RTO allowed.
+    pub rto_objective: Duration,
+    /// The application's phase; `None` when there is no recovery to ask.
+    pub phase: Option<&'a str>,
+    /// What /readyz answers by: name and whether it passes.
+    pub checks: &'a [(&'static str, bool)],
+}
+
+impl Metrics {
+    /// The exposition, families sorted by name.
+    pub fn render(&self, scrape: &Scrape<'_>) -> String {
+        let now = self.judge(scrape);
+        let mut families = self.gather();
+        families.extend(now.gather());
+        families.sort_by(|a, b| a.name().cmp(b.name()));
+        TextEncoder::new().encode_to_string(&families).expect("gathered families are not empty and encode to text")
+    }
+
+    fn judge(&self, scrape: &Scrape<'_>) -> Registry {
+        let registry = Registry::new();
+        let told = self.told();
+        let verdicts: Vec<Rpo> = scrape
+            .stores
+            .iter()
+            .map(|(id, _, terms)| assess(scrape.now, scrape.clock_skew, id, scrape.marks, terms))
+            .collect();
+        stores(&registry, scrape, &verdicts);
+
+        let app = assess_app(&verdicts);
+        let single = |family: &Family, value: Option<f64>| {
+            if let Some(value) = value {
+                gauges(&registry, family).with_label_values::<&str>(&[]).set(value);
+            }
+        };
+        // Without stores nothing is proved and the worst of nothing is not zero.
+        let secs = |d: Option<Duration>| d.filter(|_| !verdicts.is_empty()).map(|d| d.as_secs_f64());
+        single(&catalogue::APP_RPO, secs(app.rpo));
+        single(&catalogue::APP_SKEW, secs(app.skew));
+        single(&catalogue::RTO_OBJECTIVE, Some(scrape.rto_objective.as_secs_f64()));
+        single(&catalogue::RTO_ACHIEVED, told.rto_achieved.map(|d| d.as_secs_f64()));
+
+        let current = scrape.phase.or(told.promote_state.as_deref()).unwrap_or("replicating");
+        let phases = gauges(&registry, &catalogue::PROMOTE_STATE);
+        for phase in PHASES {
+            phases.with_label_values(&[phase]).set(0.0);
+        }
+        phases.with_label_values(&[current]).set(1.0);
+
+        let readiness = gauges(&registry, &catalogue::READINESS);
+        for (check, passes) in scrape.checks {
+            readiness.with_label_values(&[*check]).set(f64::from(u8::from(*passes)));
+        }
+        gauges(&registry, &catalogue::BUILD_INFO).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        registry
+    }
+}
+
+fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
+    let [rpo, bound, objective, watermark, progress, backlog, failed, headroom] = [
+        catalogue::STORE_RPO,
+        catalogue::STORE_RPO_UPPER_BOUND,
+        catalogue::STORE_RPO_OBJECTIVE,
+        catalogue::STORE_WATERMARK,
+        catalogue::STORE_LAST_PROGRESS,
+        catalogue::STORE_BACKLOG,
+        catalogue::STORE_FAILED,
+        catalogue::STORE_RETENTION_HEADROOM,
+    ]
+    .map(|family| gauges(registry, &family));
+    let states = gauges(registry, &catalogue::STORE_STATE);
+    for ((id, kind, _), verdict) in scrape.stores.iter().zip(verdicts) {
+        let labels = [id.as_str(), *kind];
+        // Absent, never zero: a series is made only when there is a value.
+        let set = |vec: &GaugeVec, value: Option<f64>| {
+            if let Some(value) = value {
+                vec.with_label_values(&labels).set(value);
+            }
+        };
+        let vitals = scrape.board.read(id);
+        set(&rpo, verdict.rpo.map(|d| d.as_secs_f64()));
+        set(&bound, verdict.upper_bound.map(|d| d.as_secs_f64()));
+        set(&objective, Some(verdict.objective.as_secs_f64()));
+        set(&watermark, verdict.watermark.map(|w| w.as_secs_f64()));
+        set(&progress, vitals.last_progress.map(|at| at.wall.as_secs_f64()));
+        set(&backlog, Some(vitals.backlog_items as f64));
+        set(&failed, Some(vitals.failed_items as f64));
+        set(&headroom, vitals.retention_headroom.map(|d| d.as_secs_f64()));
+        for state in State::ALL {
+            let holds = f64::from(u8::from(state == verdict.state));
+            states.with_label_values(&[id.as_str(), *kind, state.label()]).set(holds);
+        }
+    }
+}
+
+fn gauges(registry: &Registry, family: &Family) -> GaugeVec {
+    let vec = GaugeVec::new(Opts::new(family.name, family.help), family.labels);
+    registered(registry, vec.expect("the catalogue's names and labels are valid, a test says so"))
+}
