@@ -30,6 +30,7 @@ mod record;
 mod report;
 mod report_text;
 mod request;
+mod resume;
 mod state;
 mod step;
 pub mod steps;

@@ -5,9 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plimsoll::config::{StepConfig, StepKind};
-use plimsoll::promote::{Context, Phase, Repeat, Step, StepError, World, steps};
-use plimsoll::seams::{SystemClock, timeout};
+use async_trait::async_trait;
+use plimsoll::change::{Method, SourceTime, StoreId};
+use plimsoll::config::{Promote, StepConfig, StepKind};
+use plimsoll::promote::{
+    CatchUp, Context, Entry, Flow, IndexAuthority, Inputs, Journal, Kept, KeyRecord, Phase, PlanRecord, Principal,
+    Promotions, Repeat, Request, Role, Secs, Stage, Step, StepError, World, gate, plan, steps,
+};
+use plimsoll::rpo::Terms;
+use plimsoll::seams::{SharedClock, SystemClock, SystemIds, timeout};
+use plimsoll::supervise::Tasks;
+use plimsoll::watermark::records::Identity;
+use plimsoll::watermark::rocks::{self, Open, RocksIndex};
+use plimsoll::watermark::{Index, Mark, Seed, StoreRecord, Txn};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -190,4 +200,119 @@ async fn a_probe_of_nobody_waits_and_one_of_nonsense_is_refused() {
     assert!(why.contains("refused"), "{why}");
     let nonsense = configured(StepKind::HttpProbe { url: "not a url".into(), expect_status: 200 });
     assert!(matches!(check(nonsense.as_ref()).await, Err(StepError::Refused(_))));
+}
+
+/// A flow that has nothing to say.
+struct Still;
+
+#[async_trait]
+impl Flow for Still {
+    async fn catch_up(&self, _: Duration) -> Vec<CatchUp> {
+        Vec::new()
+    }
+    async fn close(&self) -> Result<(), String> {
+        Ok(())
+    }
+    fn reopen(&self) {}
+}
+
+fn opened(path: &Path, clock: &SharedClock) -> (Arc<RocksIndex>, Tasks) {
+    let tasks = Tasks::new();
+    let identity = Identity { app: "shop".into(), primary: "x".into(), standby: "y".into() };
+    let open =
+        Open { path: path.to_owned(), identity, tasks: tasks.clone(), clock: Arc::clone(clock), on_commit: None };
+    (rocks::open(open).expect("the index opens"), tasks)
+}
+
+/// A promotion that a process journaled and did not live to carry out: the next one takes it up from RocksDB, runs its
+/// commands, and the one after that finds it done.
+#[tokio::test]
+async fn sg1_a_promotion_is_taken_up_from_the_real_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, done) = (dir.path().join("index"), dir.path().join("done"));
+    let clock = SystemClock::shared();
+    let terms = Terms { objective: Duration::from_secs(3600), period: Duration::from_secs(2) };
+    let stores = vec![(StoreId::new("orders").unwrap(), terms)];
+    let promote = Promote {
+        catch_up: Duration::from_secs(1),
+        steps: vec![StepConfig {
+            id: "switch".into(),
+            needs: Vec::new(),
+            required: true,
+            deadline: Duration::from_secs(30),
+            what: StepKind::Command {
+                run: sh(&format!("echo once >> {}", done.display())),
+                check: Some(sh(&format!("test -e {}", done.display()))),
+                repeat: Repeat::Checked,
+            },
+        }],
+    };
+
+    let (index, tasks) = opened(&path, &clock);
+    let record = StoreRecord {
+        seed: Seed::Done { at: SourceTime(0) },
+        through: Some(clock.now().wall),
+        method: Some(Method::Verified),
+        ..StoreRecord::default()
+    };
+    let marks = vec![(stores[0].0.clone(), Mark { record, proved: None })];
+    index.commit(Txn { marks, ..Txn::default() }).await.unwrap();
+    let request = Request::failover("a test");
+    let planned = plan::plan(&promote, &stores, Vec::new()).unwrap();
+    let used = KeyRecord { promotion: "p1".into(), request_hash: request.hash() };
+    let first = Entry::Requested {
+        gate: gate::judge(clock.now(), Duration::ZERO, &index.snapshot(), &stores, &request),
+        request,
+        by: Principal { name: "alice".into(), role: Role::Approver },
+        key: "k".into(),
+        plan: PlanRecord {
+            hash: planned.hash,
+            steps: planned.steps,
+            objectives: planned.objectives,
+            rto_seconds: Secs(Duration::from_secs(900)),
+        },
+    };
+    let authority = Arc::new(IndexAuthority(Arc::clone(&index) as Arc<dyn Index>));
+    Journal::begin("p1".into(), authority, Arc::clone(&clock), "k", &used, vec![first]).await.unwrap();
+    index.close().await;
+    tasks.shutdown(Duration::from_secs(10)).await;
+    drop(index);
+
+    for process in ["the second", "the third"] {
+        let (index, tasks) = opened(&path, &clock);
+        let kept =
+            stores.iter().map(|(id, terms)| Kept { id: id.clone(), terms: *terms, steps: Arc::new(|_| Vec::new()) });
+        let promotions = Promotions::open(Inputs {
+            index: Arc::clone(&index) as Arc<dyn Index>,
+            flow: Arc::new(Still),
+            clock: Arc::clone(&clock),
+            ids: Arc::new(SystemIds),
+            tasks: tasks.clone(),
+            stores: kept.collect(),
+            promote: promote.clone(),
+            rto: Duration::from_secs(900),
+            skew: Arc::new(|| Duration::ZERO),
+        })
+        .unwrap();
+        let taken = promotions.resume_all().await;
+        assert_eq!(taken.len(), usize::from(process == "the second"), "{process}");
+        let wait = async {
+            loop {
+                let mut events = promotions.events("p1", None).unwrap();
+                if events.over {
+                    break;
+                }
+                events.count.changed().await.unwrap();
+            }
+        };
+        timeout(clock.as_ref(), Duration::from_secs(30), wait).await.expect("it ends");
+        let report = promotions.get("p1").unwrap();
+        assert_eq!(report.stage, Stage::Completed, "{process}\n{}", report.text());
+        assert_eq!(std::fs::read_to_string(&done).unwrap(), "once\n", "{process}");
+        assert_eq!(index.snapshot().fence.as_ref().unwrap().promotion, "p1");
+        drop(promotions);
+        index.close().await;
+        tasks.shutdown(Duration::from_secs(10)).await;
+        drop(index);
+    }
 }
