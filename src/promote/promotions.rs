@@ -94,7 +94,7 @@ pub(super) struct Known {
     pub(super) requested_at: When,
     /// A run is under way.
     pub(super) running: bool,
-    /// Why the journal could not be written.
+    /// Why it stands still although its journal does not say so.
     pub(super) stuck: Option<String>,
     pub(super) hold: watch::Sender<Option<Principal>>,
 }
@@ -347,16 +347,14 @@ impl Promotions {
             hold: one.hold.subscribe(),
         };
         drop(known);
-        let (this, promotion) = (Arc::clone(self), promotion.to_owned());
+        let mut end = RunEnd { promotions: Arc::clone(self), promotion: promotion.to_owned(), result: None };
         self.tasks.spawn(TaskKind::Promotion, format!("promotion {promotion}"), async move {
-            let ended = run.drive(resumed).await;
+            let result = run.drive(resumed).await;
+            end.result = Some(result.clone());
             let stage = run.journal.stage();
-            tracing::warn!(promotion, stage = stage.label(), "promotion stopped");
-            if let Some(one) = this.known().get_mut(&promotion) {
-                one.running = false;
-                one.stuck = ended.as_ref().err().cloned();
-            }
-            ended
+            tracing::warn!(promotion = end.promotion, stage = stage.label(), "promotion stopped");
+            drop(end);
+            result
         });
     }
 
@@ -366,7 +364,7 @@ impl Promotions {
         let one = known.get(id)?;
         let mut report = Report::of(&one.journal.events(None))?;
         if let Some(stuck) = &one.stuck {
-            report.trouble = Some(format!("it stands still because its journal cannot be written: {stuck}"));
+            report.trouble = Some(format!("it stands still until it is resumed: {stuck}"));
         }
         Some(report)
     }
@@ -410,6 +408,26 @@ impl Promotions {
             }
         }
         phase
+    }
+}
+
+/// Notes that a run is over however it ends, a panic included: a promotion must never look busy with nobody at work.
+struct RunEnd {
+    promotions: Arc<Promotions>,
+    promotion: String,
+    result: Option<Result<(), String>>,
+}
+
+impl Drop for RunEnd {
+    fn drop(&mut self) {
+        if let Some(one) = self.promotions.known().get_mut(&self.promotion) {
+            one.running = false;
+            one.stuck = match self.result.take() {
+                Some(Ok(())) => None,
+                Some(Err(why)) => Some(format!("its journal cannot be written: {why}")),
+                None => Some("its task broke off; the log says why".into()),
+            };
+        }
     }
 }
 

@@ -42,7 +42,7 @@ impl Promotions {
             };
             if let (Err(error), Some(one)) = (written, self.known().get_mut(&id)) {
                 tracing::error!(promotion = id, %error, "a promotion cannot be taken up");
-                one.stuck = Some(error.to_string());
+                one.stuck = Some(format!("its journal cannot be written: {error}"));
             }
             taken.push(id);
         }

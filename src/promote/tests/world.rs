@@ -38,6 +38,8 @@ pub(super) enum Trouble {
     CheckFails,
     /// Its check hangs.
     CheckHangs,
+    /// It has a bug.
+    Panics,
 }
 
 /// What befalls the commit of that number, counted from the last start.
@@ -421,10 +423,11 @@ impl Step for Fake {
             self.id
         );
         let lost = || StepError::Unknown("timed out".into());
-        let trouble = self.take(&[Fails, LostBefore, LostAfter, DiesBefore, DiesAfter, Slow, SlowLost]);
+        let trouble = self.take(&[Fails, LostBefore, LostAfter, DiesBefore, DiesAfter, Slow, SlowLost, Panics]);
         match trouble {
             Some(Fails) => return Err(StepError::Failed("throttled".into())),
             Some(LostBefore) => return Err(lost()),
+            Some(Panics) => panic!("injected"),
             Some(DiesBefore) => lab.die().await,
             _ => {}
         }
