@@ -151,7 +151,8 @@ pub struct PromotionView {
     pub by: String,
     /// Why.
     pub reason: String,
-    /// The journal cannot be written: it stands still until it is resumed.
+    /// Why it stands still, until it is resumed, although its journal does not say so: most often that it cannot be
+    /// written.
     pub stuck: Option<String>,
 }
 

@@ -5,7 +5,7 @@
 //! - A record whose write failed may be durable all the same. It is kept and written again before anything else, so that
 //!   memory and disk cannot part. Until then every append fails: the promotion stands still (house rule 9).
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::{Mutex, watch};
 
@@ -27,6 +27,9 @@ pub enum JournalError {
     Authority(#[from] AuthorityError),
 }
 
+/// Told of every event once it is durable. It must be quick: the promotion waits for it.
+pub type OnEvent = Arc<dyn Fn(&Event) + Send + Sync>;
+
 /// What others see of a journal.
 #[derive(Debug, Clone, Default)]
 struct Seen {
@@ -44,6 +47,7 @@ pub struct Journal {
     count: watch::Sender<u64>,
     /// The record that is not known to be durable. The lock is held over the write: one record after the other.
     pending: Mutex<Option<(JournalRecord, Option<Fence>)>>,
+    on_event: OnceLock<OnEvent>,
 }
 
 impl Journal {
@@ -75,7 +79,7 @@ impl Journal {
         let events: Vec<_> = (0..).zip(records).map(event).collect();
         let count = watch::Sender::new(events.len() as u64);
         let seen = RwLock::new(Seen { events, state });
-        Ok(Self { promotion, authority, clock, seen, count, pending: Mutex::new(None) })
+        Ok(Self { promotion, authority, clock, seen, count, pending: Mutex::new(None), on_event: OnceLock::new() })
     }
 
     /// The promotion's id.
@@ -103,6 +107,11 @@ impl Journal {
     /// Changes with every event.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.count.subscribe()
+    }
+
+    /// Tells somebody of every event from now on; only the first who asks.
+    pub fn on_event(&self, tell: OnEvent) {
+        self.on_event.get_or_init(|| tell);
     }
 
     /// Writes a record.
@@ -155,11 +164,15 @@ impl Journal {
             Some(fence) => self.authority.fence(&self.promotion, seq, record, fence).await?,
             None => self.authority.append(&self.promotion, seq, record).await?,
         }
+        let event = Event { promotion: self.promotion.clone(), seq, record: record.clone() };
         let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
-        seen.events.push(Event { promotion: self.promotion.clone(), seq, record: record.clone() });
+        seen.events.push(event.clone());
         seen.state = state;
         drop(seen);
         self.count.send_replace(seq + 1);
+        if let Some(tell) = self.on_event.get() {
+            tell(&event);
+        }
         Ok(())
     }
 }

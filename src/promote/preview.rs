@@ -26,6 +26,9 @@ const ALL_CHECKS: Duration = Duration::from_secs(20);
 pub struct PlanView {
     /// Its hash: give it in the request, and another plan is refused.
     pub hash: String,
+    /// The promotion that has made prodY the active region already; `null` while a promotion makes sense.
+    #[serde(default)]
+    pub promoted_by: Option<String>,
     /// What would be lost now and how the gate would rule without any acceptance.
     pub gate: Verdict,
     /// The worst number of the stores that have one.
@@ -94,7 +97,8 @@ pub(super) async fn preview(shared: &Shared, plan: &Plan, rto: Duration) -> Plan
     // Made before they are awaited: a closure held over an await is not `Send` for every lifetime.
     let looks: Vec<_> = checks.into_iter().map(|step| look(clock, begun, step)).collect();
     let looked: Vec<Result<World, String>> = stream::iter(looks).buffered(CONCURRENT).collect().await;
-    let fenced = shared.index.snapshot().fence.is_some();
+    let promoted_by = shared.index.snapshot().fence.as_ref().map(|fence| fence.promotion.clone());
+    let fenced = promoted_by.is_some();
     let steps = plan.steps.iter().zip(looked).map(|(step, looked)| {
         let d = step.description.clone();
         let (world, check_error) = match looked {
@@ -119,6 +123,7 @@ pub(super) async fn preview(shared: &Shared, plan: &Plan, rto: Duration) -> Plan
     });
     PlanView {
         hash: plan.hash.clone(),
+        promoted_by,
         predicted_loss_seconds: gate.stores.iter().filter_map(|s| s.loss_seconds).max(),
         stores_without_bound: gate.stores.iter().filter(|s| s.loss_seconds.is_none()).count(),
         rto_objective_seconds: Secs(rto),

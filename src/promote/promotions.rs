@@ -12,24 +12,24 @@
 //! resumes it, which is consent to the plan of now.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::answer::{Answers, Events, Phased, PromotionView, RunError, StartError, Started};
+use super::answer::{Events, Phased, PromotionView, StartError, Started};
 use super::authority::{Authority, AuthorityError, IndexAuthority};
 use super::executor::{Run, Shared};
 use super::flow::Flow;
 use super::gate;
-use super::journal::{Journal, JournalError};
+use super::journal::{Journal, JournalError, OnEvent};
 use super::notation::{Secs, When};
 use super::plan::{Plan, PlanError, plan};
 use super::preview::{PlanView, preview};
 use super::record::{Entry, KeyRecord, PlanRecord};
 use super::report::Report;
 use super::request::{Authorized, Mode, Principal, Request, Role};
-use super::state::{Stage, State};
+use super::state::Stage;
 use super::step::Step;
 use crate::change::StoreId;
 use crate::config;
@@ -41,8 +41,9 @@ use crate::watermark::{Index, Watermarks};
 
 /// The longest idempotency key, bytes.
 const KEY_MAX: usize = 255;
-/// The longest remark, bytes.
-const NOTE_MAX: usize = 4000;
+
+/// The steps of a store's promotion, given what is durable. Pure.
+pub type StepsOf = Arc<dyn Fn(&Watermarks) -> Vec<Arc<dyn Step>> + Send + Sync>;
 
 /// One store as a promotion sees it.
 #[derive(Clone)]
@@ -52,7 +53,7 @@ pub struct Kept {
     /// What it promises.
     pub terms: Terms,
     /// What a promotion does for it. Pure.
-    pub steps: Arc<dyn Fn(&Watermarks) -> Vec<Arc<dyn Step>> + Send + Sync>,
+    pub steps: StepsOf,
 }
 
 impl Kept {
@@ -86,32 +87,33 @@ pub struct Inputs {
 }
 
 /// A promotion of this process's memory.
-struct Known {
-    journal: Arc<Journal>,
-    request: Request,
-    by: Principal,
-    requested_at: When,
+pub(super) struct Known {
+    pub(super) journal: Arc<Journal>,
+    pub(super) request: Request,
+    pub(super) by: Principal,
+    pub(super) requested_at: When,
     /// A run is under way.
-    running: bool,
-    /// Why the journal could not be written.
-    stuck: Option<String>,
-    hold: watch::Sender<Option<Principal>>,
+    pub(super) running: bool,
+    /// Why it stands still although its journal does not say so.
+    pub(super) stuck: Option<String>,
+    pub(super) hold: watch::Sender<Option<Principal>>,
 }
 
 /// All promotions.
 pub struct Promotions {
-    shared: Arc<Shared>,
-    authority: Arc<dyn Authority>,
-    ids: Arc<dyn Ids>,
-    tasks: Tasks,
-    kept: Vec<Kept>,
-    promote: config::Promote,
-    rto: Duration,
+    pub(super) shared: Arc<Shared>,
+    pub(super) authority: Arc<dyn Authority>,
+    pub(super) ids: Arc<dyn Ids>,
+    pub(super) tasks: Tasks,
+    pub(super) kept: Vec<Kept>,
+    pub(super) promote: config::Promote,
+    pub(super) rto: Duration,
     /// Held over a start or a resumption: one decision at a time.
-    deciding: tokio::sync::Mutex<()>,
-    known: Mutex<BTreeMap<String, Known>>,
+    pub(super) deciding: tokio::sync::Mutex<()>,
+    pub(super) known: Mutex<BTreeMap<String, Known>>,
     /// A promotion whose first write failed: it may be durable all the same.
-    doubt: Mutex<Option<String>>,
+    pub(super) doubt: Mutex<Option<String>>,
+    pub(super) on_event: OnceLock<OnEvent>,
 }
 
 impl Promotions {
@@ -150,16 +152,24 @@ impl Promotions {
             deciding: tokio::sync::Mutex::new(()),
             known: Mutex::new(known),
             doubt: Mutex::new(None),
+            on_event: OnceLock::new(),
         }))
     }
 
-    fn make_plan(&self) -> Result<Plan, Vec<PlanError>> {
+    /// Tells somebody (metrics, announcements) of every event of this process once it is durable. To be called once,
+    /// before [`Promotions::resume_all`]; it must be quick.
+    pub fn on_event(&self, tell: OnEvent) {
+        let tell = self.on_event.get_or_init(|| tell);
+        self.known().values().for_each(|one| one.journal.on_event(Arc::clone(tell)));
+    }
+
+    pub(super) fn make_plan(&self) -> Result<Plan, Vec<PlanError>> {
         let marks = self.shared.index.snapshot();
         let steps = self.kept.iter().flat_map(|k| (k.steps)(&marks)).collect();
         plan(&self.promote, &self.shared.stores, steps)
     }
 
-    fn record(&self, plan: &Plan) -> PlanRecord {
+    pub(super) fn record(&self, plan: &Plan) -> PlanRecord {
         PlanRecord {
             hash: plan.hash.clone(),
             steps: plan.steps.clone(),
@@ -223,6 +233,10 @@ impl Promotions {
         })?;
         let known = Known::new(journal).expect("the journal begins with its request");
         tracing::warn!(promotion, by = who.principal().name, passes = verdict.passes, "promotion requested");
+        if let Some(tell) = self.on_event.get() {
+            known.journal.events(None).iter().for_each(|event| tell(event));
+            known.journal.on_event(Arc::clone(tell));
+        }
         self.known().insert(promotion.clone(), known);
         if !verdict.passes {
             return Err(StartError::Refused { promotion, verdict: Box::new(verdict) });
@@ -231,7 +245,7 @@ impl Promotions {
         Ok(Started { promotion, repeated: false, stage: Stage::Running })
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Known>> {
+    pub(super) fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -318,7 +332,7 @@ impl Promotions {
     }
 
     /// Runs a promotion from where its journal stands, in a task of its own.
-    fn spawn(self: &Arc<Self>, promotion: &str, plan: Plan, resumed: bool) {
+    pub(super) fn spawn(self: &Arc<Self>, promotion: &str, plan: Plan, resumed: bool) {
         let mut known = self.known();
         let Some(one) = known.get_mut(promotion) else { return };
         one.running = true;
@@ -333,134 +347,15 @@ impl Promotions {
             hold: one.hold.subscribe(),
         };
         drop(known);
-        let (this, promotion) = (Arc::clone(self), promotion.to_owned());
+        let mut end = RunEnd { promotions: Arc::clone(self), promotion: promotion.to_owned(), result: None };
         self.tasks.spawn(TaskKind::Promotion, format!("promotion {promotion}"), async move {
-            let ended = run.drive(resumed).await;
+            let result = run.drive(resumed).await;
+            end.result = Some(result.clone());
             let stage = run.journal.stage();
-            tracing::warn!(promotion, stage = stage.label(), "promotion stopped");
-            if let Some(one) = this.known().get_mut(&promotion) {
-                one.running = false;
-                one.stuck = ended.as_ref().err().cloned();
-            }
-            ended
+            tracing::warn!(promotion = end.promotion, stage = stage.label(), "promotion stopped");
+            drop(end);
+            result
         });
-    }
-
-    /// Takes up what a dead process left unfinished. To be called once, after the flow is there. Gives the ids. One whose
-    /// journal cannot be written stands still, and says so.
-    pub async fn resume_all(self: &Arc<Self>) -> Vec<String> {
-        let _one_at_a_time = self.deciding.lock().await;
-        let mut unfinished: Vec<_> = self
-            .known()
-            .iter()
-            .filter(|(_, k)| matches!(k.journal.stage(), Stage::Running | Stage::Fenced) && !k.running)
-            .map(|(id, k)| (k.requested_at, id.clone(), Arc::clone(&k.journal)))
-            .collect();
-        unfinished.sort_by_key(|(at, id, journal)| (journal.stage() != Stage::Fenced, *at, id.clone()));
-        let mut taken = Vec::new();
-        for (_, id, journal) in unfinished {
-            // Two can only be when the first write of one was lost and came back with a restart.
-            let fenced = self.authority.fenced().map(|f| f.promotion);
-            let other = taken.first().cloned().or(fenced).filter(|other| *other != id);
-            let written = match other {
-                Some(other) => {
-                    let why = format!("promotion {other} went ahead of it");
-                    journal.append(Entry::Refused { why, gate: None, by: None }).await
-                }
-                None => self.take_up(&id, &journal, self.make_plan()).await,
-            };
-            if let (Err(error), Some(one)) = (written, self.known().get_mut(&id)) {
-                tracing::error!(promotion = id, %error, "a promotion cannot be taken up");
-                one.stuck = Some(error.to_string());
-            }
-            taken.push(id);
-        }
-        taken
-    }
-
-    /// Goes on with a promotion that nobody runs, if the plan is still the one that was asked for.
-    async fn take_up(
-        self: &Arc<Self>,
-        id: &str,
-        journal: &Journal,
-        plan: Result<Plan, Vec<PlanError>>,
-    ) -> Result<(), JournalError> {
-        let state = journal.state();
-        let why = match plan {
-            Ok(plan) if plan.hash == state.plan_hash => {
-                let entry = Entry::Resumed { by: None, plan: None, done: Vec::new(), again: Vec::new() };
-                journal.append(entry).await?;
-                self.spawn(id, plan, true);
-                return Ok(());
-            }
-            Ok(_) => "the plan is another one than when this was asked for".to_owned(),
-            Err(problems) => StartError::Plan(problems).to_string(),
-        };
-        journal.append(changed(&state, why)).await
-    }
-
-    fn allowed(who: &Authorized, needs: Role) -> Result<(), RunError> {
-        let Principal { name, role } = who.principal().clone();
-        if who.may(needs) { Ok(()) } else { Err(RunError::Forbidden { name, role, needs }) }
-    }
-
-    fn journal(&self, id: &str) -> Result<Arc<Journal>, RunError> {
-        let known = self.known();
-        known.get(id).map(|k| Arc::clone(&k.journal)).ok_or_else(|| RunError::Missing(id.to_owned()))
-    }
-
-    /// Lets a held promotion go on, or one whose journal could not be written. Checks again from the first step that is
-    /// not done. The plan of now holds from here on.
-    pub async fn resume(self: &Arc<Self>, id: &str, who: &Authorized, answers: Answers) -> Result<(), RunError> {
-        Self::allowed(who, Role::Approver)?;
-        let _one_at_a_time = self.deciding.lock().await;
-        let journal = self.journal(id)?;
-        if self.known().get(id).is_some_and(|k| k.running) {
-            return Err(RunError::Conflict("it is running; there is nothing to resume".into()));
-        }
-        if journal.stage().over() {
-            return Err(RunError::Conflict(format!("it is over ({})", journal.stage().label())));
-        }
-        journal.recover().await?;
-        let plan = self.make_plan().map_err(RunError::Plan)?;
-        let state = journal.state();
-        let changed = (plan.hash != state.plan_hash).then(|| self.record(&plan));
-        let entry = Entry::Resumed {
-            by: Some(who.principal().clone()),
-            plan: changed,
-            done: answers.done,
-            again: answers.again,
-        };
-        match journal.append(entry).await {
-            Err(JournalError::Illegal(illegal)) => return Err(RunError::Conflict(illegal.to_string())),
-            other => other?,
-        }
-        self.spawn(id, plan, true);
-        Ok(())
-    }
-
-    /// Asks a running promotion to stand still: before the fence it ends refused, behind it it is held. Calls that are
-    /// under way are waited for.
-    pub fn hold(&self, id: &str, who: &Authorized) -> Result<(), RunError> {
-        Self::allowed(who, Role::Operator)?;
-        let known = self.known();
-        let one = known.get(id).ok_or_else(|| RunError::Missing(id.to_owned()))?;
-        if !one.running {
-            return Err(RunError::Conflict(format!("it does not run ({})", one.journal.stage().label())));
-        }
-        one.hold.send_replace(Some(who.principal().clone()));
-        Ok(())
-    }
-
-    /// Writes a human's remark into the journal.
-    pub async fn note(&self, id: &str, who: &Authorized, text: &str) -> Result<(), RunError> {
-        Self::allowed(who, Role::Operator)?;
-        let text = text.trim();
-        if text.is_empty() || text.len() > NOTE_MAX {
-            return Err(RunError::Conflict(format!("a note has 1 to {NOTE_MAX} bytes")));
-        }
-        let by = Some(who.principal().clone());
-        Ok(self.journal(id)?.append(Entry::Noted { text: text.to_owned(), by }).await?)
     }
 
     /// The report of one promotion, finished or not.
@@ -469,7 +364,7 @@ impl Promotions {
         let one = known.get(id)?;
         let mut report = Report::of(&one.journal.events(None))?;
         if let Some(stuck) = &one.stuck {
-            report.trouble = Some(format!("it stands still because its journal cannot be written: {stuck}"));
+            report.trouble = Some(format!("it stands still until it is resumed: {stuck}"));
         }
         Some(report)
     }
@@ -516,12 +411,23 @@ impl Promotions {
     }
 }
 
-/// The record of a promotion that cannot be taken up as it was asked for.
-fn changed(state: &State, why: String) -> Entry {
-    if state.fenced() {
-        Entry::Held { why: format!("{why}; look at the plan, then resume"), step: None, by: None }
-    } else {
-        Entry::Refused { why: format!("{why}; call again"), gate: None, by: None }
+/// Notes that a run is over however it ends, a panic included: a promotion must never look busy with nobody at work.
+struct RunEnd {
+    promotions: Arc<Promotions>,
+    promotion: String,
+    result: Option<Result<(), String>>,
+}
+
+impl Drop for RunEnd {
+    fn drop(&mut self) {
+        if let Some(one) = self.promotions.known().get_mut(&self.promotion) {
+            one.running = false;
+            one.stuck = match self.result.take() {
+                Some(Ok(())) => None,
+                Some(Err(why)) => Some(format!("its journal cannot be written: {why}")),
+                None => Some("its task broke off; the log says why".into()),
+            };
+        }
     }
 }
 

@@ -160,8 +160,11 @@ impl Report {
 impl PlanView {
     /// The plan as text.
     pub fn text(&self) -> String {
-        let headline =
-            if self.gate.passes { "a promotion would pass the gate now" } else { "a promotion would be REFUSED now" };
+        let headline = match &self.promoted_by {
+            Some(promotion) => format!("ALREADY PROMOTED, by promotion {promotion}"),
+            None if self.gate.passes => "a promotion would pass the gate now".to_owned(),
+            None => "a promotion would be REFUSED now".to_owned(),
+        };
         let mut text = format!("Plan {}: {headline}\n\nPredicted loss at {}:\n", self.hash, self.gate.at.to_second());
         text += &verdict(&self.gate);
         if self.stores_without_bound > 0 {

@@ -4,6 +4,7 @@ mod cli;
 mod client;
 mod config;
 mod metrics;
+mod promote;
 mod serve;
 mod supervise;
 mod watermark;

@@ -83,8 +83,8 @@ struct Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(leader) = self.leader.filter(|_| self.armed) {
-            // ESRCH: it is gone already, which is what we want. The leader is not reaped before this, so its id is
-            // still its own.
+            // An error means that the group is gone already, which is what we want. While any member lives the id of the
+            // group is not given to another.
             if let Err(error) = kill_process_group(leader, Signal::KILL) {
                 tracing::debug!(%error, "a process group was gone before it was killed");
             }

@@ -131,3 +131,23 @@ async fn the_report_says_who_why_when_and_what_was_lost() {
     assert_eq!(json["fence"], "unconfirmed");
     assert_eq!(serde_json::from_value::<Report>(json).unwrap(), report);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_hears_every_event_once_it_is_durable() {
+    let lab = Lab::new().await;
+    let process = lab.process(None);
+    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (ear, lab2) = (std::sync::Arc::clone(&heard), std::sync::Arc::clone(&lab));
+    process.promotions.on_event(std::sync::Arc::new(move |event: &Event| {
+        use crate::watermark::{Index as _, Row};
+        let row = Row::Saga { promotion: event.promotion.clone(), seq: event.seq };
+        assert!(lab2.index().get(&row).unwrap().is_some(), "heard before it was durable");
+        ear.lock().unwrap().push(event.clone());
+    }));
+    let id = process.start().await.unwrap().unwrap().promotion;
+    process.settle().await.unwrap();
+    assert_eq!(*heard.lock().unwrap(), process.promotions.events(&id, None).unwrap().past);
+    let plan = process.promotions.plan().await.unwrap();
+    assert_eq!(plan.promoted_by.as_deref(), Some(id.as_str()));
+    assert!(plan.text().contains("ALREADY PROMOTED"));
+}

@@ -129,6 +129,7 @@ async fn a_refused_call_is_journaled_and_may_be_made_again() {
     assert!(process.flow.open.load(Ordering::SeqCst));
     let again = process.promotions.start(&approver(), plain(), Some("k")).await.unwrap_err();
     assert_eq!(again.to_string(), refused.to_string(), "the same key, the same answer");
+    tokio::time::sleep(Duration::from_secs(1)).await;
     process.promotions.start(&approver(), request(), Some("k2")).await.unwrap();
     assert_eq!(process.settle().await.unwrap().stage, Stage::Completed);
 }

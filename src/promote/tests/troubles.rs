@@ -189,3 +189,17 @@ async fn a_stop_of_the_process_is_taken_up_by_the_next() {
     assert_eq!(process.settle().await.unwrap().stage, Stage::Completed);
     assert_eq!(lab.sent("db-a"), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_step_with_a_bug_leaves_a_promotion_that_can_be_resumed() {
+    let lab = Lab::new().await;
+    lab.trouble("db-a", Trouble::Panics);
+    let process = lab.process(None);
+    let id = process.start().await.unwrap().unwrap().promotion;
+    let report = process.settle().await.unwrap();
+    assert_eq!((report.stage, process.promotions.phase()), (Stage::Fenced, Phased::Held));
+    assert!(report.trouble.unwrap().contains("broke off"));
+    process.promotions.resume(&id, &approver(), Answers::default()).await.unwrap();
+    assert_eq!(process.settle().await.unwrap().stage, Stage::Completed);
+    assert_eq!(lab.sent("db-a"), 1);
+}

@@ -38,6 +38,8 @@ pub(super) enum Trouble {
     CheckFails,
     /// Its check hangs.
     CheckHangs,
+    /// It has a bug.
+    Panics,
 }
 
 /// What befalls the commit of that number, counted from the last start.
@@ -173,14 +175,14 @@ impl Lab {
         *self.index.lock().unwrap() = index.clone();
         self.dead.store(false, Ordering::SeqCst);
         let dying = Arc::new(Dying { lab: Arc::clone(self), inner: index, commits: AtomicUsize::new(0), trip });
-        let open = !dying.inner.snapshot().fence.is_some();
+        let open = dying.inner.snapshot().fence.is_none();
         let flow =
             Arc::new(FakeFlow { index: dying.inner.clone(), open: AtomicBool::new(open), ..FakeFlow::default() });
         let tasks = Tasks::new();
         let stores = self.terms.lock().unwrap().clone();
         let lab = Arc::clone(self);
-        let steps: Arc<dyn Fn(&Watermarks) -> Vec<Arc<dyn Step>> + Send + Sync> = Arc::new(move |_| steps(&lab));
-        let none: Arc<dyn Fn(&Watermarks) -> Vec<Arc<dyn Step>> + Send + Sync> = Arc::new(|_| Vec::new());
+        let steps: StepsOf = Arc::new(move |_| steps(&lab));
+        let none: StepsOf = Arc::new(|_| Vec::new());
         let kept = (0..).zip(stores).map(|(at, (id, terms))| Kept {
             id,
             terms,
@@ -421,10 +423,11 @@ impl Step for Fake {
             self.id
         );
         let lost = || StepError::Unknown("timed out".into());
-        let trouble = self.take(&[Fails, LostBefore, LostAfter, DiesBefore, DiesAfter, Slow, SlowLost]);
+        let trouble = self.take(&[Fails, LostBefore, LostAfter, DiesBefore, DiesAfter, Slow, SlowLost, Panics]);
         match trouble {
             Some(Fails) => return Err(StepError::Failed("throttled".into())),
             Some(LostBefore) => return Err(lost()),
+            Some(Panics) => panic!("injected"),
             Some(DiesBefore) => lab.die().await,
             _ => {}
         }
