@@ -1,13 +1,335 @@
 //! AWS SDK clients: region, role, timeouts, retries; and what an error of theirs means.
 //!
 //! The SDK's own retries are switched off (one attempt): they hide throttling (IA-8) and would resend a write behind the
-//! back of the per-key order (AP-3). Retrying is the spine's.
+//! back of the per-key order (AP-3). Retrying is the spine's. Every attempt has a time limit, because the SDK has none by
+//! default and a region that hangs is the nastier failure.
+//!
+//! Every answer's `Date` header is compared with our clock: the measured bound on the skew is subtracted from every proof
+//! that rests on our own clock, and added to every RPO (RP-5).
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::{BehaviorVersion, Region as AwsRegion, SdkConfig};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::{ConfigBag, Layer, Storable, StoreReplace};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use crate::change::{Class, SourceTime, Stamp};
+use crate::config::Region;
+use crate::seams::SharedClock;
+use crate::stores::StoreError;
+
+/// How long a connection may take to open.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// Is told of every attempt: service, operation, outcome (`ok`, or a class of [`Class`]).
+pub type OnRequest = Arc<dyn Fn(&str, &str, &str) + Send + Sync>;
 
 /// The two regions.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Aws {
     /// prodX.
-    pub primary: aws_config::SdkConfig,
+    pub primary: Side,
     /// prodY.
-    pub standby: aws_config::SdkConfig,
+    pub standby: Side,
+    /// Time.
+    pub clock: SharedClock,
+}
+
+impl Aws {
+    /// Reads credentials the standard way and makes both sides. No call is made yet.
+    pub async fn open(primary: &Region, standby: &Region, clock: &SharedClock, on_request: &OnRequest) -> Self {
+        Self {
+            primary: Side::open(primary, clock, on_request).await,
+            standby: Side::open(standby, clock, on_request).await,
+            clock: Arc::clone(clock),
+        }
+    }
+}
+
+/// One region.
+#[derive(Clone)]
+pub struct Side {
+    config: SdkConfig,
+    watch: Watch,
+}
+
+impl Side {
+    async fn open(region: &Region, clock: &SharedClock, on_request: &OnRequest) -> Self {
+        let name = AwsRegion::new(region.region.clone());
+        let mut loader =
+            aws_config::defaults(BehaviorVersion::latest()).region(name.clone()).retry_config(RetryConfig::disabled());
+        if let Some(profile) = &region.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(url) = &region.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        let mut config = loader.load().await;
+        if let Some(role) = &region.role_arn {
+            let provider = AssumeRoleProvider::builder(role.clone())
+                .session_name("plimsoll")
+                .region(name)
+                .configure(&config)
+                .build()
+                .await;
+            config = config
+                .into_builder()
+                .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(provider))
+                .build();
+        }
+        Self {
+            config,
+            watch: Watch { clock: Arc::clone(clock), skew: Arc::default(), on_request: Arc::clone(on_request) },
+        }
+    }
+
+    /// The configuration for clients of this region.
+    pub fn config(&self) -> &SdkConfig {
+        &self.config
+    }
+
+    /// The region's name.
+    pub fn region(&self) -> String {
+        self.config.region().map_or_else(String::new, ToString::to_string)
+    }
+
+    /// Counts attempts and measures the skew; add it to every client.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
+    }
+
+    /// How far our clock is, at least, from this region's, by the newest answer.
+    pub fn skew(&self) -> Duration {
+        Duration::from_millis(self.watch.skew.load(Ordering::Relaxed))
+    }
+}
+
+/// Time limits of one attempt.
+pub fn timeouts(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT.min(attempt))
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(attempt + Duration::from_secs(1))
+        .build()
+}
+
+/// Watches the attempts of a client.
+#[derive(Clone)]
+pub struct Watch {
+    clock: SharedClock,
+    skew: Arc<AtomicU64>,
+    on_request: OnRequest,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+/// When an attempt was sent, and how it is to be counted.
+#[derive(Debug, Clone, Copy)]
+struct Sent(Stamp);
+
+impl Storable for Sent {
+    type Storer = StoreReplace<Self>;
+}
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for Watch {
+    fn name(&self) -> &'static str {
+        "plimsoll-watch"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let mut layer = Layer::new("plimsoll-sent");
+        layer.store_put(Sent(self.clock.now()));
+        cfg.push_layer(layer);
+        Ok(())
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date").and_then(|d| humantime_http(d));
+        if let (Some(date), Some(sent)) = (date, cfg.load::<Sent>()) {
+            let skew = skew(date, sent.0.wall, self.clock.now().wall);
+            self.skew.store(u64::try_from(skew.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn read_after_execution(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(operation) = cfg.load::<Metadata>() {
+            let outcome = match context.output_or_error() {
+                Some(Ok(_)) => "ok",
+                Some(Err(_)) => match context.response().map(|r| r.status().as_u16()) {
+                    Some(400..=499) => "refused",
+                    Some(_) => "failed",
+                    None => "no_answer",
+                },
+                None => "no_answer",
+            };
+            (self.on_request)(operation.service(), operation.name(), outcome);
+        }
+        Ok(())
+    }
+}
+
+/// An HTTP date as an instant.
+fn humantime_http(text: &str) -> Option<SourceTime> {
+    let date = aws_smithy_types::DateTime::from_str(text, aws_smithy_types::date_time::Format::HttpDate).ok()?;
+    date.to_millis().ok().map(SourceTime)
+}
+
+/// The least distance between two clocks that an answer allows. The other clock showed the second that begins at `date`
+/// at some moment between `sent` and `received` of ours; zero if that can be true of equal clocks.
+fn skew(date: SourceTime, sent: SourceTime, received: SourceTime) -> Duration {
+    let second = Duration::from_secs(1);
+    // Theirs minus ours lies between (date - received) and (date + 1 s - sent).
+    if date > received {
+        date.since(received)
+    } else if date + second < sent {
+        sent.since(date + second)
+    } else {
+        Duration::ZERO
+    }
+}
+
+/// What the failure of a call means. `write`: without a definite answer the call may have taken effect.
+pub fn classify<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, write: bool) -> Class {
+    let no_answer = if write { Class::Unknown } else { Class::Unavailable };
+    match error {
+        SdkError::ConstructionFailure(_) => Class::Invalid,
+        // No connection was made, so nothing was sent.
+        SdkError::DispatchFailure(failure) if refused(failure.as_connector_error().map(|e| e as _)) => {
+            Class::Unavailable
+        }
+        SdkError::ServiceError(service) => {
+            let status = service.raw().status().as_u16();
+            match service.err().code().unwrap_or_default() {
+                "ProvisionedThroughputExceededException"
+                | "ThrottlingException"
+                | "Throttling"
+                | "RequestLimitExceeded"
+                | "LimitExceededException" => Class::Throttled,
+                "AccessDeniedException"
+                | "UnrecognizedClientException"
+                | "InvalidSignatureException"
+                | "ExpiredTokenException"
+                | "MissingAuthenticationTokenException"
+                | "IncompleteSignatureException" => Class::Denied,
+                "ResourceNotFoundException" => Class::Missing,
+                _ if status == 503 || status == 429 => Class::Throttled,
+                // A write answered with 500 may have taken effect.
+                _ if status >= 500 => no_answer,
+                _ => Class::Invalid,
+            }
+        }
+        _ => no_answer,
+    }
+}
+
+fn refused(error: Option<&(dyn std::error::Error + 'static)>) -> bool {
+    let mut cause = error;
+    while let Some(error) = cause {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The failure of a call as a [`StoreError`], with the service's own words.
+pub fn store_error<E>(error: &SdkError<E, HttpResponse>, write: bool, what: &str, on: &str) -> StoreError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let class = classify(error, write);
+    let hint = match class {
+        Class::Denied => Some("check the credentials and the policies in config/iam"),
+        Class::Missing => Some("check its name and region"),
+        _ => None,
+    };
+    let mut failed = StoreError::new(class, what, on).because(words(error));
+    failed.hint = hint.map(str::to_owned);
+    failed
+}
+
+fn words<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    if let SdkError::ServiceError(service) = error {
+        let code = service.err().code().unwrap_or("an error without a code");
+        let message = service.err().message().unwrap_or_default();
+        return format!("{code} {message}").trim_end().to_owned();
+    }
+    let mut text = match error {
+        SdkError::TimeoutError(_) => "no answer in time".to_owned(),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => "no answer in time".to_owned(),
+        SdkError::DispatchFailure(_) => "no connection".to_owned(),
+        SdkError::ResponseError(_) => "the answer makes no sense".to_owned(),
+        _ => "the request could not be made".to_owned(),
+    };
+    let mut last = None;
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        last = Some(error.to_string());
+        cause = error.source();
+    }
+    if let Some(last) = last.filter(|last| !text.contains(last.as_str())) {
+        text.push_str(": ");
+        text.push_str(&last);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rp5_a_date_header_bounds_the_skew_and_its_second_is_no_skew() {
+        let at = |ms: i64| SourceTime(100_000 + ms);
+        assert_eq!(skew(at(0), at(400), at(500)), Duration::ZERO, "within its second");
+        assert_eq!(skew(at(0), at(900), at(1100)), Duration::ZERO, "across the second");
+        assert_eq!(skew(at(0), at(3000), at(3100)), Duration::from_secs(2), "we are ahead");
+        assert_eq!(skew(at(5000), at(900), at(1000)), Duration::from_secs(4), "we are behind");
+        assert_eq!(skew(at(0), at(-9000), at(9000)), Duration::ZERO, "a slow answer proves nothing");
+    }
+
+    #[test]
+    fn http_dates() {
+        assert_eq!(humantime_http("Tue, 24 Nov 2026 06:46:07 GMT"), Some(SourceTime(1_795_502_767_000)));
+        assert_eq!(humantime_http("yesterday"), None);
+    }
 }

@@ -21,6 +21,7 @@ pub mod change;
 pub mod seams;
 
 // The flow.
+pub mod replicate;
 pub mod rpo;
 pub mod stores;
 pub mod watermark;

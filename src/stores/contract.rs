@@ -81,20 +81,40 @@ pub trait Replicate: Send + Sync {
     /// Looks at what the source is now (its identity, its lanes) and decides what follows from it. Reads only.
     async fn survey(&self, state: &StoreState, now: Stamp) -> Result<Vec<Transition>, StoreError>;
 
-    /// Reads on in a lane. `from` is the last position that was handed out and is `None` when there was none. Reading
-    /// again from the same position repeats the same changes (or later ones never skip any). `asked_at` of an empty
-    /// answer is the start of the request.
-    async fn read(&self, lane: &Lane, record: &LaneRecord, from: Option<&Position>) -> Result<Read, StoreError>;
+    /// Reads on in a lane. Reading again from the same position repeats the same changes, none is ever skipped.
+    async fn read(&self, spot: Spot<'_>) -> Result<Read, StoreError>;
 
     /// Applies changes of distinct keys to the standby, an outcome each and in their order. `Done` only once the change
     /// is durable there.
-    async fn apply(&self, changes: &[Change]) -> Vec<Outcome>;
+    async fn apply(&self, changes: &[Change]) -> Applied;
 
     /// The bytes to keep of a parked change.
     fn encode(&self, change: &Change) -> Bytes;
 
     /// Makes a change again of what [`Replicate::encode`] gave.
     fn decode(&self, key: &Key, parked: &ParkedRecord, body: &[u8]) -> Result<Change, StoreError>;
+}
+
+/// Where a read goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Spot<'a> {
+    /// Which source, as it was adopted.
+    pub incarnation: &'a str,
+    /// The lane.
+    pub lane: &'a Lane,
+    /// What is durable about it.
+    pub record: &'a LaneRecord,
+    /// The last position that was handed out; `None` when there was none.
+    pub from: Option<&'a Position>,
+}
+
+/// What became of the changes of one `apply`.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// One for each change, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// What went wrong, if anything did, for a human.
+    pub trouble: Option<StoreError>,
 }
 
 /// What a survey or the end of a lane decides. Applied to [`StoreState`] and to the index in one write.
@@ -107,8 +127,6 @@ pub enum Transition {
     },
     /// A lane is registered. A child inherits its parent's watermark, never now and never infinity (DS-11).
     Discover(LaneSeed),
-    /// A waiting lane may be read (DS-4).
-    Open(Lane),
     /// A lane was read to its end, everything in it is durable, and its children are registered with it (LE-6).
     Drain {
         /// The lane.
@@ -160,14 +178,6 @@ impl StoreState {
                 self.record.incarnation.get_or_insert_with(|| incarnation.clone());
             }
             Transition::Discover(seed) => self.discover(seed, now, &mut touched),
-            Transition::Open(lane) => {
-                if let Some(record) = self.lanes.get_mut(lane)
-                    && record.phase == LanePhase::Waiting
-                {
-                    record.phase = LanePhase::Reading;
-                    touched.lanes.push(lane.clone());
-                }
-            }
             Transition::Drain { lane, children } => {
                 for child in children {
                     self.discover(child, now, &mut touched);
@@ -192,7 +202,27 @@ impl StoreState {
                 }
             }
         }
+        self.open_ready(&mut touched);
         touched
+    }
+
+    /// Parents first (DS-4): a waiting lane may be read once its parent is closed, with every change of it durable, or was
+    /// never there.
+    fn open_ready(&mut self, touched: &mut Touched) {
+        let closed =
+            |lane: &Lane| self.lanes.get(lane).is_none_or(|r| matches!(r.phase, LanePhase::Drained | LanePhase::Lost));
+        let ready: Vec<Lane> = self
+            .lanes
+            .iter()
+            .filter(|(_, r)| r.phase == LanePhase::Waiting && r.parent.as_ref().is_none_or(closed))
+            .map(|(lane, _)| lane.clone())
+            .collect();
+        for lane in ready {
+            if let Some(record) = self.lanes.get_mut(&lane) {
+                record.phase = LanePhase::Reading;
+                touched.lanes.push(lane);
+            }
+        }
     }
 
     fn discover(&mut self, seed: &LaneSeed, now: SourceTime, touched: &mut Touched) {
@@ -206,7 +236,9 @@ impl StoreState {
             first_seen: now,
             phase: LanePhase::Waiting,
             position: None,
-            through: parent.and_then(|p| p.through),
+            // Never now and never infinity: what the parent proved, or, for a lane that has none, what the store has
+            // published; nothing at all during adoption.
+            through: parent.map_or(self.record.through, |p| p.through),
             method: parent.map_or(Method::Assumed, |p| p.method),
             tip_at: None,
             closed_at: None,

@@ -221,7 +221,8 @@ impl MemoryIndex {
         if fault == Some(Fault::Lost) {
             return Err(io("injected: lost"));
         }
-        let next = admit(state.staged(), &txn)?;
+        let mut next = state.staged().clone();
+        admit(&mut next, &txn)?;
         let due = Instant::now() + state.delay;
         state.tail.push(Written { txn, next, due });
         state.written += 1;

@@ -212,7 +212,8 @@ impl Txn {
 /// The index as the rest of the process sees it.
 #[async_trait]
 pub trait Index: Send + Sync {
-    /// Writes a transaction. Durable (synced) and published when it returns `Ok`.
+    /// Writes a transaction. Durable (synced) and published when it returns `Ok`. Dropping the future does not take the
+    /// transaction back: whether it is written is then seen in the snapshot only.
     async fn commit(&self, txn: Txn) -> Result<(), CommitError>;
 
     /// What is published now. Cheap.
@@ -228,42 +229,44 @@ pub trait Index: Send + Sync {
     fn health(&self) -> Result<(), String>;
 }
 
-/// The rules that every implementation of [`Index::commit`] applies to marks before anything is written; `Ok` gives the
-/// state to publish after the write.
-pub(crate) fn admit(current: &Watermarks, txn: &Txn) -> Result<Watermarks, CommitError> {
+/// The rules that every implementation of [`Index::commit`] applies to marks before anything is written: makes `marks` what
+/// is to be published after the write, or refuses and leaves them as they are.
+pub(crate) fn admit(marks: &mut Watermarks, txn: &Txn) -> Result<(), CommitError> {
     let own = |row: &&Row| matches!(row, Row::Store(_) | Row::Meta(_));
     if let Some(row) = txn.puts.iter().map(|(row, _)| row).chain(&txn.deletes).find(own) {
         return Err(CommitError::Reserved { row: row.clone() });
     }
-    let mut next = current.clone();
     for (store, mark) in &txn.marks {
-        if let Some(fence) = &current.fence {
+        if let Some(fence) = &marks.fence {
             return Err(CommitError::Fenced { promotion: fence.promotion.clone() });
         }
-        if let Some(have) = current.stores.get(store) {
-            if mark.record.epoch < have.record.epoch {
-                return Err(CommitError::OldEpoch {
-                    store: store.clone(),
-                    have: have.record.epoch,
-                    got: mark.record.epoch,
-                });
-            }
-            let allowed = txn.retract.as_ref().is_some_and(|r| r.store == *store);
-            let same_epoch = mark.record.epoch == have.record.epoch;
-            if let (Some(from), to, true, false) = (have.record.through, mark.record.through, same_epoch, allowed) {
-                let to = to.unwrap_or(SourceTime(i64::MIN));
-                if to < from {
-                    return Err(CommitError::Regress { store: store.clone(), from, to });
-                }
-            }
+        if let Some(have) = marks.stores.get(store) {
+            let retracted = txn.retract.as_ref().is_some_and(|r| r.store == *store);
+            follows(store, &have.record, &mark.record, retracted)?;
         }
-        next.stores.insert(store.clone(), mark.clone());
     }
+    if let (Some(fence), Some(have)) = (&txn.fence, &marks.fence)
+        && fence != have
+    {
+        return Err(CommitError::Fenced { promotion: have.promotion.clone() });
+    }
+    marks.stores.extend(txn.marks.iter().cloned());
     if let Some(fence) = &txn.fence {
-        if let Some(have) = current.fence.as_ref().filter(|have| *have != fence) {
-            return Err(CommitError::Fenced { promotion: have.promotion.clone() });
-        }
-        next.fence = Some(fence.clone());
+        marks.fence = Some(fence.clone());
     }
-    Ok(next)
+    Ok(())
+}
+
+/// May `new` come after `have`?
+fn follows(store: &StoreId, have: &StoreRecord, new: &StoreRecord, retracted: bool) -> Result<(), CommitError> {
+    if new.epoch < have.epoch {
+        return Err(CommitError::OldEpoch { store: store.clone(), have: have.epoch, got: new.epoch });
+    }
+    match have.through {
+        Some(from) if new.epoch == have.epoch && new.through < Some(from) && !retracted => {
+            let to = new.through.unwrap_or(SourceTime(i64::MIN));
+            Err(CommitError::Regress { store: store.clone(), from, to })
+        }
+        _ => Ok(()),
+    }
 }

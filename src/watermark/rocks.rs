@@ -25,6 +25,9 @@ use super::{CommitError, Fence, Index, IndexError, Mark, Row, Txn, Watermarks};
 use crate::seams::SharedClock;
 use crate::supervise::Tasks;
 
+#[cfg(test)]
+use rocksdb::statistics::{StatsLevel, Ticker};
+
 pub use super::writer::OnCommit;
 
 /// The layout of the keys that this program reads and writes.
@@ -174,8 +177,10 @@ impl Storage for Disk {
         self.place.directory.probe()?;
         let mut slot = self.place.db.write().unwrap_or_else(PoisonError::into_inner);
         *slot = None;
-        let db = open_db(self.place.directory.path(), false).map_err(|e| words(&e))?;
-        let marks = load(&db, &self.place.shown).map_err(|e| e.to_string())?;
+        let shown = &self.place.shown;
+        let db =
+            open_db(self.place.directory.path(), false).map_err(|e| refused(shown, Found::Index, &e).to_string())?;
+        let marks = load(&db, shown).map_err(|e| e.to_string())?;
         mark_running(&db, &self.running).map_err(|e| words(&e))?;
         *slot = Some(db);
         Ok(marks)
@@ -285,9 +290,7 @@ fn load(db: &DB, shown: &str) -> Result<Watermarks, IndexError> {
     Ok(marks)
 }
 
-/// Opens the database. Keyspaces are created only with the index: an existing one that lacks some has lost its manifest's
-/// end, and must not come back empty.
-fn open_db(path: &Path, create: bool) -> Result<DB, rocksdb::Error> {
+fn database_options(create: bool) -> Options {
     let mut options = Options::default();
     options.create_if_missing(create);
     options.create_missing_column_families(create);
@@ -304,6 +307,13 @@ fn open_db(path: &Path, create: bool) -> Result<DB, rocksdb::Error> {
     options.set_log_level(LogLevel::Warn);
     options.set_max_log_file_size(1 << 20);
     options.set_keep_log_file_num(4);
+    options
+}
+
+/// Opens the database. Keyspaces are created only with the index: an existing one that lacks some has lost its manifest's
+/// end, and must not come back empty.
+fn open_db(path: &Path, create: bool) -> Result<DB, rocksdb::Error> {
+    let options = database_options(create);
     let cache = Cache::new_lru_cache(CACHE);
     let open = |names: Vec<String>| {
         let keyspaces = names.into_iter().map(|name| ColumnFamilyDescriptor::new(name, keyspace_options(&cache)));

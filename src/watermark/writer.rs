@@ -139,7 +139,10 @@ impl Writer {
     }
 
     pub(super) fn health(&self) -> Result<(), String> {
-        self.shared.trouble.read().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
+        match self.shared.trouble.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(what) => Err(self.shared.io(what).to_string()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -213,10 +216,7 @@ impl<S: Storage> Thread<S> {
         let mut admitted = Vec::with_capacity(group.len());
         let mut answers = Vec::with_capacity(group.len());
         for (txn, answer, room) in group {
-            let verdict = admit(&staged, &txn).map(|next| {
-                staged = next;
-                admitted.push(txn);
-            });
+            let verdict = admit(&mut staged, &txn).map(|()| admitted.push(txn));
             answers.push((verdict, answer, room));
         }
         if !admitted.is_empty()

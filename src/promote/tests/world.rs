@@ -215,7 +215,8 @@ pub(super) struct Process {
 impl Process {
     /// Starts one; with a fixed key, so that a process that died in the call is called again with it.
     pub(super) async fn start(&self) -> Option<Result<Started, StartError>> {
-        let started = self.promotions.start(&approver(), request(), Some("key"));
+        let who = approver();
+        let started = self.promotions.start(&who, request(), Some("key"));
         tokio::select! {
             biased;
             started = started => Some(started),

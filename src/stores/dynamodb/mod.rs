@@ -1,12 +1,30 @@
 //! DynamoDB tables: the stream of the primary table is read and applied to the standby table.
+//!
+//! - [`lineage`] decides about shards (pure), [`survey`] looks at table and stream, [`tail`] reads a shard, [`apply`]
+//!   writes to the standby, [`item`] carries items over without loss.
+//! - What it deliberately does not do: LATEST iterators (DS-6), partial updates (AP-1), attributes of its own in user
+//!   items (AP-3), transactions (their changes arrive one by one; DS-F15).
 
+mod apply;
+mod item;
+mod lineage;
 mod settings;
+mod survey;
+mod tail;
 
 use std::sync::Arc;
 
-use super::contract::{Kind, Store};
-use crate::aws::Aws;
-use crate::change::StoreId;
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use self::item::{Body, Image};
+use super::contract::{Applied, Kind, Mode, Replicate, Rhythm, Spot, Store};
+use super::{StoreError, StoreState, Transition};
+use crate::aws::{Aws, timeouts};
+use crate::change::{Change, Class, Key, Method, Read, SourceTime, Stamp, StoreId};
+use crate::promote::Step;
+use crate::seams::SharedClock;
+use crate::watermark::{ParkedRecord, Watermarks};
 
 pub use settings::DynamoDbSettings;
 
@@ -19,6 +37,98 @@ pub const KIND: Kind = Kind {
     example: include_str!("example.toml"),
 };
 
-fn open(settings: DynamoDbSettings, id: &StoreId, _aws: &Aws) -> Arc<dyn Store> {
-    panic!("store {id} ({settings:?}) cannot be opened: this build has only the configuration")
+/// A table and its standby.
+struct Table {
+    id: StoreId,
+    settings: DynamoDbSettings,
+    source: aws_sdk_dynamodb::Client,
+    streams: aws_sdk_dynamodbstreams::Client,
+    target: aws_sdk_dynamodb::Client,
+    cursors: tail::Cursors,
+    clock: SharedClock,
+}
+
+fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
+    let limits = timeouts(settings.attempt_timeout);
+    let table = |side: &crate::aws::Side| {
+        let config = aws_sdk_dynamodb::config::Builder::from(side.config());
+        aws_sdk_dynamodb::Client::from_conf(config.timeout_config(limits.clone()).interceptor(side.watch()).build())
+    };
+    let streams = aws_sdk_dynamodbstreams::config::Builder::from(aws.primary.config())
+        .timeout_config(limits.clone())
+        .interceptor(aws.primary.watch())
+        .build();
+    Arc::new(Table {
+        id: id.clone(),
+        source: table(&aws.primary),
+        streams: aws_sdk_dynamodbstreams::Client::from_conf(streams),
+        target: table(&aws.standby),
+        cursors: tail::Cursors::default(),
+        clock: Arc::clone(&aws.clock),
+        settings,
+    })
+}
+
+impl Store for Table {
+    fn id(&self) -> &StoreId {
+        &self.id
+    }
+
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn mode(&self) -> Mode<'_> {
+        Mode::Replicate(self)
+    }
+
+    fn rhythm(&self) -> Rhythm {
+        self.settings.rhythm
+    }
+
+    fn watermark(&self, state: &StoreState) -> Option<(SourceTime, Method)> {
+        watermark(state)
+    }
+
+    /// A table takes writes as it is: nothing must be done before traffic comes.
+    fn promote_steps(&self, _: &Watermarks) -> Vec<Arc<dyn Step>> {
+        Vec::new()
+    }
+}
+
+/// The least of all shards that may hold changes which are not durable, waiting ones included (DS-11), and the weakest of
+/// their methods. `None` while any of them has proved nothing, and when there is none left to prove anything.
+fn watermark(state: &StoreState) -> Option<(SourceTime, Method)> {
+    let lanes: Option<Vec<_>> = state.live_lanes().map(|(_, lane)| Some((lane.through?, lane.method))).collect();
+    let lanes = lanes?;
+    Some((lanes.iter().map(|l| l.0).min()?, lanes.iter().map(|l| l.1).min()?))
+}
+
+#[async_trait]
+impl Replicate for Table {
+    async fn survey(&self, state: &StoreState, now: Stamp) -> Result<Vec<Transition>, StoreError> {
+        self.look(state, now).await
+    }
+
+    async fn read(&self, spot: Spot<'_>) -> Result<Read, StoreError> {
+        self.read_shard(spot).await
+    }
+
+    async fn apply(&self, changes: &[Change]) -> Applied {
+        self.write(changes).await
+    }
+
+    fn encode(&self, change: &Change) -> Bytes {
+        change.body.downcast_ref::<Body>().map(item::encode).unwrap_or_default().into()
+    }
+
+    fn decode(&self, key: &Key, parked: &ParkedRecord, body: &[u8]) -> Result<Change, StoreError> {
+        let on = format!("store {}, {key:?}", self.id);
+        let body = item::decode(body).ok_or_else(|| StoreError::new(Class::Invalid, "reading a parked change", on))?;
+        let size = match &body.image {
+            Image::Put(item) | Image::Delete(item) => item::size(item),
+        };
+        let position = parked.position.clone();
+        Ok(Change { key: key.clone(), position, at: parked.since, body: Arc::new(body), size })
+    }
 }

@@ -1,0 +1,88 @@
+# Everything a newcomer or CI runs. Build settings are not here but in Cargo.toml (profiles) and .cargo/config.toml
+# (compiler), so that plain cargo commands build the same thing. CARGO_TARGET_DIR is honoured, as by cargo.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.DEFAULT_GOAL := help
+
+# Where scripts/setup put what is not installed system-wide (the same rule as there).
+LAB := $(or $(PLIMSOLL_LAB_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/plimsoll/lab)
+export PATH := $(LAB)/bin:$(PATH)
+
+# Always the whole workspace: cargo unites the features of all that it builds, so another selection would compile the
+# AWS crates again.
+CARGO_TEST := cargo test --workspace
+
+ARGS ?=
+N ?= 1000
+
+.PHONY: help
+help: ## Lists these targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
+
+.PHONY: setup
+setup: ## Installs what is missing (apt, pip); silent when all is there
+	@scripts/setup
+
+.PHONY: build
+build: setup ## Builds the daemon and the lab
+	cargo build --workspace
+
+.PHONY: demo
+demo: build ## Loses a region under load and promotes the standby; ARGS=--fast for the short one
+	@target=$$(cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'); \
+	exec "$$target/debug/demo" $(ARGS)
+
+# One cargo command compiles everything, the plimsoll binary that the tests start included, before it runs the first test.
+.PHONY: test
+test: setup ## Runs all tests, then the checks of the alerts and of the systemd unit
+	$(CARGO_TEST)
+	@$(MAKE) alerts unit
+
+# The cheap and most often broken check first. cargo-deny is not installed for you: see the target `deny`.
+.PHONY: lint
+lint: setup ## Format, clippy with warnings as errors, house rules, alert rules, licences if cargo-deny is there
+	cargo fmt --all --check
+	$(CARGO_TEST) --test tidy
+	cargo clippy --workspace --all-targets -- -D warnings
+	promtool check rules --lint-fatal dashboards/*.yml
+	@if command -v cargo-deny >/dev/null; then $(MAKE) deny; else echo 'lint: cargo-deny is not installed, so licences and sources were not checked (make deny says how)'; fi
+
+.PHONY: alerts
+alerts: setup ## Checks the Prometheus rules and proves that each alert fires, and when it does not
+	promtool check rules --lint-fatal dashboards/*.yml
+	promtool test rules dashboards/tests/*.yml
+
+.PHONY: unit
+unit: setup ## Verifies the systemd unit and its hardening score
+	scripts/check-unit systemd/plimsoll.service
+
+.PHONY: deny
+deny: ## Checks licences, bans and sources of the dependencies (needs cargo-deny)
+	@command -v cargo-deny >/dev/null || { echo 'deny: cargo-deny is missing: cargo install cargo-deny --locked' >&2; exit 1; }
+	cargo deny check bans licenses sources
+
+.PHONY: bench
+bench: setup ## Runs the benches; ARGS go to them
+	cargo bench --workspace --profile dev --bench '*' -- $(ARGS)
+
+# $(call tests,FILTER): fails when no test of that name exists, which cargo takes for a success.
+tests = $(CARGO_TEST) --test it $(1) -- --list --format terse 2>/dev/null | grep -q ': test$$' || { echo "no test matches '$(1)'" >&2; exit 1; }
+
+.PHONY: torture
+torture: setup ## Kills and restarts the daemon under load, N times (default 1000); SEED=n repeats a run
+	@$(CARGO_TEST) --test it --no-run
+	@$(call tests,torture::)
+	@seed=$(or $(SEED),$$(date +%s)); echo "torture: make torture N=$(N) SEED=$$seed"; \
+	PLIMSOLL_TORTURE_RESTARTS=$(N) PLIMSOLL_TORTURE_SEED=$$seed $(CARGO_TEST) --test it torture:: -- --nocapture
+
+.PHONY: bless
+bless: setup ## Rewrites the generated files (docs/METRICS.md, config/plimsoll.toml, goldens) from the code
+	@$(CARGO_TEST) --test it --no-run
+	@$(call tests,golden)
+	PLIMSOLL_BLESS=1 $(CARGO_TEST) --test it golden
+
+.PHONY: clean-lab
+clean-lab: ## Removes what setup put into the lab folder (not the apt packages)
+	rm -rf -- "$(LAB)/venv" "$(LAB)/bin" "$(LAB)/setup.log"

@@ -1,0 +1,519 @@
+//! The driver of one store: a single task that owns the store's state.
+//!
+//! Everything slow is a future in one set ([`Event`]s); between two events nothing is half done. What the state says in
+//! memory may run ahead of what is durable, but nothing is published from it: the index publishes a mark after it synced
+//! it, together with the rows that it rests on.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::lane::OpenLane;
+use super::order::{Order, Ticket};
+use super::pace::backoff;
+use super::pending::Pending;
+use super::{Deps, Valve, View};
+use crate::change::{Change, Class, Gap, Key, Lane, Outcome, Page, Read, Stamp};
+use crate::stores::contract::{Applied, Mode, Rhythm, Spot, Touched};
+use crate::stores::{Replicate, Store, StoreError, StoreState, Transition};
+use crate::watermark::{CommitError, LanePhase, Vitals};
+
+/// Changes read and not yet durable, at most: enough for some hundred full batches, small enough to redo in a second.
+const MOST_OUTSTANDING: usize = 10_000;
+/// Their images, bytes, at most.
+const MOST_BYTES: usize = 64 << 20;
+/// Reads at one time, at most: a table of a thousand shards must not open a thousand connections.
+const MOST_READS: usize = 64;
+/// A stop waits this long for what was read to become durable; what is left is read again after the start.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Between two attempts at a parked change: from this to sixteen times as long.
+pub(super) const PARKED_RETRY: Duration = Duration::from_secs(20);
+
+/// Between two showings of the vital signs while busy.
+const SHOW_EVERY: Duration = Duration::from_millis(50);
+
+pub(super) enum Event {
+    Read { at: usize, asked: Stamp, read: Result<Read, StoreError> },
+    Applied { changes: Vec<Change>, applied: Applied },
+    Committed { pending: Pending, result: Result<(), CommitError> },
+    Surveyed { result: Result<Vec<Transition>, StoreError> },
+}
+
+/// A parked change that is tried again from time to time.
+pub(super) struct ParkedRetry {
+    pub(super) change: Change,
+    pub(super) due: Duration,
+    pub(super) failures: u32,
+}
+
+pub(super) struct Driver {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) deps: Deps,
+    pub(super) rhythm: Rhythm,
+    pub(super) state: StoreState,
+    pub(super) lanes: Vec<OpenLane>,
+    by_lane: HashMap<Lane, usize>,
+    pub(super) order: Order,
+    pub(super) parked: BTreeMap<Key, ParkedRetry>,
+    pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
+    pub(super) pending: Pending,
+    pub(super) committing: bool,
+    pub(super) commit_failures: u32,
+    reads: usize,
+    applies: usize,
+    surveying: bool,
+    next_survey: Duration,
+    survey_failures: u32,
+    outstanding: usize,
+    bytes: usize,
+    /// No write before this: throttled, or strays of a former process may still land.
+    write_gate: Duration,
+    write_failures: u32,
+    pub(super) troubles: super::trouble::Troubles,
+    pub(super) last_progress: Option<Stamp>,
+    source_answered: Option<Stamp>,
+    next_show: Duration,
+    valve: watch::Receiver<Valve>,
+    view: watch::Sender<View>,
+    stop: CancellationToken,
+}
+
+impl Driver {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        deps: Deps,
+        state: StoreState,
+        valve: watch::Receiver<Valve>,
+        view: watch::Sender<View>,
+        stop: CancellationToken,
+    ) -> Self {
+        let rhythm = store.rhythm();
+        let now = deps.clock.now().mono;
+        // A process that did not stop cleanly may have left writes that are still on their way (LE-4).
+        let write_gate =
+            if deps.clean_start || state.lanes.is_empty() { Duration::ZERO } else { now + rhythm.max_request_life };
+        let mut driver = Self {
+            order: Order::new(rhythm.max_request_life),
+            store,
+            deps,
+            rhythm,
+            state,
+            lanes: Vec::new(),
+            by_lane: HashMap::new(),
+            parked: BTreeMap::new(),
+            events: FuturesUnordered::new(),
+            pending: Pending::default(),
+            committing: false,
+            commit_failures: 0,
+            reads: 0,
+            applies: 0,
+            surveying: false,
+            next_survey: Duration::ZERO,
+            survey_failures: 0,
+            outstanding: 0,
+            bytes: 0,
+            write_gate,
+            write_failures: 0,
+            troubles: super::trouble::Troubles::default(),
+            last_progress: None,
+            source_answered: None,
+            next_show: Duration::ZERO,
+            valve,
+            view,
+            stop,
+        };
+        driver.restore_parked(now);
+        driver.open_lanes(None);
+        driver
+    }
+
+    fn replicate(store: &Arc<dyn Store>) -> &dyn Replicate {
+        let Mode::Replicate(replicate) = store.mode();
+        replicate
+    }
+
+    /// Runs until told to stop. Cancel-safe at every await: what is not durable is read again.
+    pub(super) async fn run(mut self) -> Result<(), String> {
+        let stop = self.stop.clone();
+        while !stop.is_cancelled() {
+            let closed = *self.valve.borrow_and_update() == Valve::Closed;
+            self.start_work(closed);
+            self.show(closed);
+            self.deps.pulse.beat();
+            let nap = self.nap(closed);
+            let clock = Arc::clone(&self.deps.clock);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(event) = self.events.next(), if !self.events.is_empty() => self.handle(event),
+                changed = self.valve.changed() => if changed.is_err() { break },
+                () = clock.sleep(nap) => {}
+            }
+        }
+        self.drain().await;
+        Ok(())
+    }
+
+    /// Signal, stop reading, drain, last commit.
+    async fn drain(&mut self) {
+        let clock = Arc::clone(&self.deps.clock);
+        let until = clock.now().mono + DRAIN;
+        let closed = *self.valve.borrow() == Valve::Closed;
+        loop {
+            let now = clock.now();
+            if !closed {
+                self.start_applies(now);
+            }
+            self.start_commit(now, true);
+            let idle = self.applies == 0 && !self.committing && self.pending.is_empty() && !self.order.has_ready();
+            if idle || now.mono >= until {
+                return;
+            }
+            tokio::select! {
+                biased;
+                Some(event) = self.events.next(), if !self.events.is_empty() => self.handle(event),
+                () = clock.sleep(Duration::from_millis(50)) => {}
+            }
+        }
+    }
+
+    fn start_work(&mut self, closed: bool) {
+        let now = self.deps.clock.now();
+        if !closed {
+            self.start_survey(now);
+            self.start_reads(now);
+            self.retry_parked(now);
+            self.start_applies(now);
+        }
+        self.start_commit(now, closed);
+    }
+
+    fn start_survey(&mut self, now: Stamp) {
+        // A survey judges what is durable: positions first, then the question whether anything was there before them.
+        if self.surveying || now.mono < self.next_survey || self.pending.decisions() || self.committing {
+            return;
+        }
+        self.surveying = true;
+        let (store, state) = (Arc::clone(&self.store), self.state.clone());
+        self.events.push(Box::pin(async move {
+            Event::Surveyed { result: Self::replicate(&store).survey(&state, now).await }
+        }));
+    }
+
+    fn start_reads(&mut self, now: Stamp) {
+        if self.outstanding >= MOST_OUTSTANDING || self.bytes >= MOST_BYTES {
+            return;
+        }
+        for at in 0..self.lanes.len() {
+            let lane = &mut self.lanes[at];
+            if lane.reading || lane.ended || lane.due > now.mono || self.reads >= MOST_READS {
+                continue;
+            }
+            let (Some(record), Some(incarnation)) =
+                (self.state.lanes.get(&lane.lane).cloned(), self.state.record.incarnation.clone())
+            else {
+                continue;
+            };
+            lane.reading = true;
+            self.reads += 1;
+            let (store, name, from) = (Arc::clone(&self.store), lane.lane.clone(), lane.read_from.clone());
+            self.events.push(Box::pin(async move {
+                let spot = Spot { incarnation: &incarnation, lane: &name, record: &record, from: from.as_ref() };
+                let read = Self::replicate(&store).read(spot).await;
+                Event::Read { at, asked: now, read }
+            }));
+        }
+    }
+
+    fn start_applies(&mut self, now: Stamp) {
+        self.order.wake(now.mono);
+        if now.mono < self.write_gate {
+            return;
+        }
+        while self.applies < self.rhythm.apply_concurrency && self.order.has_ready() {
+            let changes = self.order.take(self.rhythm.apply_batch, now.mono);
+            if changes.is_empty() {
+                return;
+            }
+            self.applies += 1;
+            let store = Arc::clone(&self.store);
+            self.events.push(Box::pin(async move {
+                let applied = Self::replicate(&store).apply(&changes).await;
+                Event::Applied { changes, applied }
+            }));
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = self.deps.clock.now();
+        match event {
+            Event::Read { at, asked, read } => self.on_read(at, asked, read, now),
+            Event::Applied { changes, applied } => self.on_applied(&changes, applied, now),
+            Event::Committed { pending, result } => self.on_committed(pending, result, now),
+            Event::Surveyed { result } => self.on_surveyed(result, now),
+        }
+    }
+
+    fn on_read(&mut self, at: usize, asked: Stamp, read: Result<Read, StoreError>, now: Stamp) {
+        self.reads -= 1;
+        self.lanes[at].reading = false;
+        let jitter = self.deps.ids.fresh()[0];
+        match read {
+            Ok(read) => {
+                self.source_answered = Some(now);
+                self.troubles.source.cleared();
+                match read {
+                    Read::Records(page) => self.on_records(at, asked, page, now),
+                    Read::Empty { asked_at } => {
+                        let run = self.rhythm.empty_run;
+                        let lane = &mut self.lanes[at];
+                        if let Some(tip) = lane.empties.empty(asked_at, run) {
+                            lane.window.push_tip(tip);
+                            lane.moved = true;
+                            self.pending.tip(now.mono);
+                        }
+                        lane.settled = Some(asked.mono);
+                        lane.due = now.mono + lane.pace.empty();
+                    }
+                    Read::End { children } => {
+                        let lane = &mut self.lanes[at];
+                        lane.window.push_end(children);
+                        (lane.ended, lane.moved) = (true, true);
+                        self.pending.urgent();
+                    }
+                    Read::Lost { why } => self.on_lost(at, why, now),
+                }
+            }
+            Err(error) => {
+                self.deps.meter.error(error.class);
+                self.troubles.source.failed(&error.chain(), "read of prodX failed");
+                let lane = &mut self.lanes[at];
+                lane.empties.broken();
+                lane.settled = Some(asked.mono);
+                lane.due = now.mono + lane.pace.failure(jitter);
+            }
+        }
+    }
+
+    fn on_records(&mut self, at: usize, asked: Stamp, page: Page, now: Stamp) {
+        self.deps.meter.read(page.changes.len() as u64);
+        self.outstanding += page.changes.len();
+        let lane = &mut self.lanes[at];
+        lane.empties.broken();
+        lane.due = now.mono + lane.pace.records(page.full);
+        if !page.full {
+            lane.settled = Some(asked.mono);
+        }
+        let through = self.state.lanes.get(&lane.lane).and_then(|r| r.through);
+        for change in page.changes {
+            if let Some(through) = through
+                && change.at.floor_to_second() + Duration::from_secs(1) <= through
+            {
+                self.pending.violation(&lane.lane, change.at, through);
+            }
+            self.bytes += change.size;
+            lane.read_from = Some(change.position.clone());
+            let entry = lane.window.push_change(change.position.clone(), change.at, change.size);
+            self.order.push(Ticket { lane: at, entry }, change);
+        }
+    }
+
+    fn on_lost(&mut self, at: usize, why: Gap, now: Stamp) {
+        let lane = &mut self.lanes[at];
+        lane.ended = true;
+        tracing::error!(store = %self.store.id(), gap = %why.sentence(), "history is lost; the watermark is frozen until a re-seed");
+        let lane = lane.lane.clone();
+        self.decide(&Transition::Lose { lane, gap: why }, now);
+    }
+
+    /// Carries out a decision in memory and marks what it touched for the next commit, which is at once.
+    pub(super) fn decide(&mut self, transition: &Transition, now: Stamp) {
+        let before = self.state.record.clone();
+        let touched = self.state.apply(transition, now.wall);
+        let parent = match transition {
+            Transition::Drain { lane, .. } => self.by_lane.get(lane).and_then(|at| self.lanes[*at].proved),
+            _ => None,
+        };
+        // A lane that should have been in the minimum when the watermark passed it.
+        if let Some(published) = self.state.record.through {
+            for (lane, record) in touched.lanes.iter().filter_map(|l| Some((l, self.state.lanes.get(l)?))) {
+                let live = matches!(record.phase, LanePhase::Waiting | LanePhase::Reading);
+                if live && record.through.is_none_or(|through| through < published) {
+                    self.pending.unseen(lane, record.through.unwrap_or(record.first_seen), published);
+                }
+            }
+        }
+        if before != self.state.record || touched != Touched::default() {
+            self.pending.decision(touched);
+        }
+        self.open_lanes(parent);
+    }
+
+    /// Makes an [`OpenLane`] of every lane that may be read and is not yet.
+    fn open_lanes(&mut self, proved: Option<Stamp>) {
+        for (lane, record) in &self.state.lanes {
+            if record.phase == LanePhase::Reading && !self.by_lane.contains_key(lane) {
+                self.by_lane.insert(lane.clone(), self.lanes.len());
+                self.lanes.push(OpenLane::new(lane.clone(), record.position.clone(), proved, &self.rhythm));
+            }
+        }
+    }
+
+    fn on_surveyed(&mut self, result: Result<Vec<Transition>, StoreError>, now: Stamp) {
+        self.surveying = false;
+        match result {
+            Ok(transitions) => {
+                self.survey_failures = 0;
+                self.source_answered = Some(now);
+                self.troubles.survey.cleared();
+                self.next_survey = now.mono + self.rhythm.survey_every;
+                for transition in &transitions {
+                    if let Transition::Break(gap) | Transition::Lose { gap, .. } = transition
+                        && self.state.record.gap.is_none()
+                    {
+                        tracing::error!(store = %self.store.id(), gap = %gap.sentence(), "history is lost; the watermark is frozen until a re-seed");
+                    }
+                    self.decide(transition, now);
+                }
+                if !transitions.is_empty() {
+                    // What was just decided may make more to decide, once it is durable.
+                    self.next_survey = now.mono;
+                }
+            }
+            Err(error) => {
+                self.survey_failures = self.survey_failures.saturating_add(1);
+                self.deps.meter.error(error.class);
+                self.troubles.survey.failed(&error.chain(), "survey of prodX failed");
+                self.next_survey = now.mono + backoff(self.survey_failures, self.deps.ids.fresh()[0]);
+            }
+        }
+    }
+
+    fn on_applied(&mut self, changes: &[Change], applied: Applied, now: Stamp) {
+        self.applies -= 1;
+        let jitter = self.deps.ids.fresh()[0];
+        let pause = |failures: u32| backoff(failures, jitter);
+        let mut slow = false;
+        let mut done = 0;
+        let missing = std::iter::repeat(Outcome::Retry(Class::Unknown));
+        for (change, outcome) in changes.iter().zip(applied.outcomes.into_iter().chain(missing)) {
+            let durable = outcome == Outcome::Done;
+            if let Outcome::Retry(class) = outcome {
+                self.deps.meter.error(class);
+                slow |= matches!(class, Class::Throttled | Class::Unavailable);
+            }
+            let resolved = self.order.resolve(&change.key, outcome, now.mono, &pause);
+            if durable {
+                done += 1;
+                self.unpark(&change.key);
+                self.deps.meter.latency(now.wall.since(change.at));
+            }
+            if let Some((change, reason, tickets)) = resolved.parked {
+                let lane = tickets.last().map(|ticket| self.lanes[ticket.lane].lane.clone());
+                self.park(lane, change, reason, now);
+                self.settle(&tickets, now);
+            }
+            self.settle(&resolved.settled, now);
+        }
+        if done > 0 {
+            self.deps.meter.applied(done);
+            self.last_progress = Some(now);
+        }
+        if slow {
+            self.write_failures = self.write_failures.saturating_add(1);
+            self.write_gate = self.write_gate.max(now.mono + pause(self.write_failures));
+        } else if done > 0 {
+            self.write_failures = 0;
+        }
+        match applied.trouble {
+            Some(trouble) if done == 0 => self.troubles.standby.failed(&trouble.chain(), "write to prodY failed"),
+            _ => self.troubles.standby.cleared(),
+        }
+    }
+
+    fn settle(&mut self, tickets: &[Ticket], now: Stamp) {
+        for ticket in tickets {
+            let lane = &mut self.lanes[ticket.lane];
+            if let Some(size) = lane.window.settle(ticket.entry) {
+                self.outstanding -= 1;
+                self.bytes -= size;
+                lane.moved = true;
+                self.pending.change(now.mono);
+            }
+        }
+    }
+
+    fn retry_parked(&mut self, now: Stamp) {
+        for parked in self.parked.values_mut().filter(|p| p.due <= now.mono) {
+            parked.failures = (parked.failures + 1).min(4);
+            parked.due = now.mono + PARKED_RETRY * (1 << parked.failures);
+            self.order.retry_parked(parked.change.clone());
+        }
+    }
+
+    /// How long there is nothing to do, at most a second so that the vital signs stay fresh.
+    fn nap(&self, closed: bool) -> Duration {
+        let now = self.deps.clock.now().mono;
+        let mut wake = now + Duration::from_secs(1);
+        if !closed {
+            let room = self.outstanding < MOST_OUTSTANDING && self.bytes < MOST_BYTES && self.reads < MOST_READS;
+            let due = self.lanes.iter().filter(|l| room && !l.reading && !l.ended).map(|l| l.due).min();
+            let survey =
+                Some(self.next_survey).filter(|_| !self.surveying && !self.committing && !self.pending.decisions());
+            let parked = self.parked.values().map(|p| p.due).min();
+            let gate = Some(self.write_gate).filter(|at| *at > now && self.order.has_ready());
+            for at in [due, self.order.next_wake(), survey, parked, gate].into_iter().flatten() {
+                wake = wake.min(at);
+            }
+        }
+        if !self.committing
+            && let Some(at) = self.pending.due()
+        {
+            wake = wake.min(at);
+        }
+        wake.saturating_sub(now).max(Duration::from_millis(1))
+    }
+
+    /// Shows the vital signs, and to a promotion what is left.
+    fn show(&mut self, closed: bool) {
+        let now = self.deps.clock.now();
+        if !closed && now.mono < self.next_show {
+            return;
+        }
+        self.next_show = now.mono + SHOW_EVERY;
+        let at_rest = self.applies == 0
+            && !self.committing
+            && self.pending.is_empty()
+            && self.order.strays_until(now.mono).is_none();
+        let open = || self.lanes.iter().filter(|l| !l.ended);
+        let settled = open().map(|l| l.settled).min().unwrap_or(Some(now.mono));
+        let view = View {
+            backlog: self.outstanding as u64,
+            settled: settled.filter(|_| self.pending.is_empty() && !self.committing),
+            source_trouble: self.troubles.source.text(),
+            closed: closed && at_rest,
+        };
+        self.view.send_if_modified(|have| {
+            let changed = *have != view;
+            *have = view;
+            changed
+        });
+        self.deps.board.post(
+            self.store.id(),
+            Vitals {
+                backlog_items: self.outstanding as u64,
+                failed_items: self.state.parked.len() as u64,
+                last_progress: self.last_progress,
+                source_answered: self.source_answered,
+                retention_headroom: super::pending::headroom(&self.state, now),
+                trouble: self.troubles.sentence(),
+            },
+        );
+    }
+}

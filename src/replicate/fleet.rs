@@ -1,0 +1,104 @@
+//! All drivers together: starting them, and what a promotion asks of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use super::driver::Driver;
+use super::{Deps, LoadError, Valve, View, load};
+use crate::change::StoreId;
+use crate::promote::{CatchUp, Flow};
+use crate::seams::{SharedClock, timeout};
+use crate::stores::Store;
+use crate::supervise::{TaskKind, Tasks};
+
+/// Longer than any write can be in flight, and a stray of it can land: then something is wrong, and the promotion says so.
+const CLOSE_WITHIN: Duration = Duration::from_secs(90);
+
+struct Member {
+    store: StoreId,
+    view: watch::Receiver<View>,
+}
+
+/// The drivers of all replicating stores.
+pub struct Fleet {
+    members: Vec<Member>,
+    valve: watch::Sender<Valve>,
+    clock: SharedClock,
+}
+
+impl Fleet {
+    /// Loads every store and starts its driver. `deps` gives each its own. With `fenced` nothing flows: the drivers start
+    /// with a closed valve that nobody opens.
+    pub fn start(
+        stores: &[Arc<dyn Store>],
+        deps: impl Fn(&Arc<dyn Store>) -> Deps,
+        tasks: &Tasks,
+        fenced: bool,
+        clock: SharedClock,
+    ) -> Result<Arc<Self>, LoadError> {
+        let valve = watch::Sender::new(if fenced { Valve::Closed } else { Valve::Open });
+        let mut members = Vec::new();
+        let mut drivers = Vec::new();
+        for store in stores {
+            let deps = deps(store);
+            let state = load(deps.index.as_ref(), store.id())?;
+            let (show, view) = watch::channel(View::default());
+            let driver = Driver::new(Arc::clone(store), deps, state, valve.subscribe(), show, tasks.stopping());
+            members.push(Member { store: store.id().clone(), view });
+            drivers.push((store.id().to_string(), driver));
+        }
+        for (name, driver) in drivers {
+            tasks.spawn(TaskKind::Driver, name, driver.run());
+        }
+        Ok(Arc::new(Self { members, valve, clock }))
+    }
+}
+
+#[async_trait]
+impl Flow for Fleet {
+    async fn catch_up(&self, bound: Duration) -> Vec<CatchUp> {
+        let asked = self.clock.now().mono;
+        join_all(self.members.iter().map(async |member| {
+            let mut view = member.view.clone();
+            let done = |view: &View| view.backlog == 0 && view.settled.is_some_and(|at| at >= asked);
+            let ended = timeout(self.clock.as_ref(), bound, view.wait_for(done)).await;
+            let last = member.view.borrow().clone();
+            let why = match (ended, last.source_trouble) {
+                (Some(Ok(_)), None) => "nothing left".to_owned(),
+                (Some(Ok(_)), Some(_)) => "all that was read is durable; prodX does not answer".to_owned(),
+                (Some(Err(_)), _) => "the driver has stopped".to_owned(),
+                (None, _) => format!("{} passed", humantime::format_duration(bound)),
+            };
+            CatchUp { store: member.store.clone(), left: last.backlog, why }
+        }))
+        .await
+    }
+
+    async fn close(&self) -> Result<(), String> {
+        self.valve.send_replace(Valve::Closed);
+        let all = join_all(self.members.iter().map(async |member| {
+            let mut view = member.view.clone();
+            match timeout(self.clock.as_ref(), CLOSE_WITHIN, view.wait_for(|view| view.closed)).await {
+                Some(Ok(_)) => None,
+                // A driver that is gone sends nothing.
+                Some(Err(_)) => None,
+                None => Some(member.store.to_string()),
+            }
+        }))
+        .await;
+        let late: Vec<String> = all.into_iter().flatten().collect();
+        if late.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("writes of {} are still in flight after {CLOSE_WITHIN:?}", late.join(", ")))
+        }
+    }
+
+    fn reopen(&self) {
+        self.valve.send_replace(Valve::Open);
+    }
+}

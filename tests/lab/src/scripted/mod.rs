@@ -1,0 +1,112 @@
+//! A scripted AWS: an in-memory server that speaks the wire protocols the SDKs speak, does what a reference model
+//! says, and fails as it is told to.
+//!
+//! `model` is pure (no HTTP, no clock), `api` translates, `wire` and `listener` are the network, `faults` decides what
+//! goes wrong. It answers the official SDKs and boto3 through `endpoint_url`. One server holds many tables and may be
+//! a source and a standby at once. Signatures are not checked.
+//!
+//! Invariants: everything it does is in its log, in the order it did it; the same seed and the same calls in the same
+//! order give the same faults; when it is dropped, nothing it started remains.
+
+mod api;
+mod clock;
+mod control;
+pub(crate) mod faults;
+pub(crate) mod listener;
+mod model;
+mod observe;
+mod region;
+pub(crate) mod rng;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use control::TrimPoint;
+pub use faults::{Call, FaultId, FaultRule};
+pub use listener::Door;
+pub use model::error::AwsError;
+pub use model::quirks::StreamQuirks;
+pub use model::schema::{Index, Key, KeyAttribute, KeyKind, KeyPart, TableSpec, ViewType};
+pub use model::stream::{ShardView, StreamStatus};
+pub use model::table::Change;
+pub use model::value::{Item, Value};
+pub use observe::Values;
+pub use region::Fault;
+
+use http_body_util::BodyExt as _;
+use listener::{Listener, NoAnswer};
+use region::Region;
+use std::io;
+use std::sync::Arc;
+use wire::{Apis, Reply, WireRequest};
+
+/// How a scripted server is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Region name: in ARNs and stream records.
+    pub region: String,
+    /// Seed of faults, ids and shuffles.
+    pub seed: u64,
+    /// Threads that serve requests.
+    pub workers: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { region: "us-east-1".to_owned(), seed: 1, workers: 2 }
+    }
+}
+
+/// A running scripted server. Dropping it ends it. All methods may be called from any thread and none waits.
+///
+/// Methods that name a table or a shard that does not exist panic: that is a mistake in the test.
+pub struct ScriptedAws {
+    region: Arc<Region>,
+    listener: Listener,
+}
+
+impl ScriptedAws {
+    /// Starts a server on a free loopback port.
+    ///
+    /// # Errors
+    /// When no port or no thread can be had.
+    pub fn start(options: Options) -> io::Result<Self> {
+        let region = Arc::new(Region::new(&options.region, options.seed));
+        let apis = Arc::new(Apis(vec![Arc::new(api::DynamoDb(Arc::clone(&region)))]));
+        let listener = Listener::start("scripted-aws", options.workers, move |request| {
+            let apis = Arc::clone(&apis);
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
+                let wire = WireRequest { method: head.method, uri: head.uri, headers: head.headers, body };
+                match apis.answer(wire).await {
+                    Reply::Answer(response) => Ok(response),
+                    Reply::Close => Err(NoAnswer),
+                    Reply::Never => std::future::pending().await,
+                }
+            }
+        })?;
+        Ok(Self { region, listener })
+    }
+
+    /// The URL to give to a client as its `endpoint_url`.
+    pub fn endpoint(&self) -> String {
+        self.listener.endpoint()
+    }
+
+    /// Ends the server and every connection to it.
+    pub fn shutdown(self) {
+        drop(self);
+    }
+
+    /// Opens or shuts the way to the server: [`Door::Cut`] is a region that is gone, [`Door::Blackhole`] one that hangs.
+    pub fn set_door(&self, door: Door) {
+        self.listener.set_door(door);
+    }
+}
+
+impl std::fmt::Debug for ScriptedAws {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScriptedAws").field("endpoint", &self.endpoint()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,209 @@
+//! The state of one scripted server: its tables, its clock, its faults and its counters.
+//!
+//! Locks: the directory of tables is taken for a moment to find a table, then the table's own lock; never two tables
+//! at once, and never a table while waiting.
+
+use super::api::Request;
+use super::clock::ServerClock;
+use super::faults::Faults;
+use super::model::error::AwsError;
+use super::model::schema::TableSpec;
+use super::model::table::Table;
+use super::rng::mix;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+/// What a scripted server does with a call when a rule fires.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// 400: ProvisionedThroughputExceededException from DynamoDB, ThrottlingException from Streams.
+    Throttle,
+    /// 500 InternalServerError; nothing is done.
+    InternalError,
+    /// 400 ValidationException with this message; nothing is done.
+    Validation(String),
+    /// 400 AccessDeniedException; nothing is done.
+    AccessDenied,
+    /// Any other error; nothing is done.
+    Error(AwsError),
+    /// BatchWriteItem and BatchGetItem do the first `keep` entries and return the rest as unprocessed.
+    Unprocessed {
+        /// Entries that are done.
+        keep: usize,
+    },
+    /// The connection is closed; nothing is done.
+    Drop,
+    /// The call is carried out, then the connection is closed without an answer.
+    LoseAnswer,
+    /// The connection is closed first, and the call is carried out this much later: the stray late write of AP-3.
+    LoseAnswerLate {
+        /// Real time between the two.
+        delay: Duration,
+    },
+    /// As `LoseAnswerLate`, carried out when the test says so: [`super::ScriptedAws::release_held`].
+    LoseAnswerHeld,
+    /// The call is carried out this much later and then answered; it takes effect even when the client has gone.
+    Delay(Duration),
+    /// The call is carried out at once and answered this much later.
+    SlowAnswer(Duration),
+    /// Never answered, never carried out; the connection stays.
+    Hang,
+}
+
+/// A table behind its lock.
+#[derive(Debug)]
+pub(crate) struct TableCell(Mutex<Table>);
+
+impl TableCell {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Table> {
+        // A panic under the lock is a bug of this crate, and the test that caused it fails by itself.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Calls and written items so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) calls: Mutex<BTreeMap<&'static str, u64>>,
+    pub(crate) items_put: AtomicU64,
+    pub(crate) items_deleted: AtomicU64,
+}
+
+/// A scripted server's state.
+pub(crate) struct Region {
+    pub(crate) name: String,
+    pub(crate) clock: ServerClock,
+    pub(crate) faults: Faults<Fault>,
+    pub(crate) counters: Counters,
+    tables: RwLock<BTreeMap<String, Arc<TableCell>>>,
+    /// Streams outlive their tables.
+    streams: RwLock<HashMap<String, Arc<TableCell>>>,
+    latency: RwLock<HashMap<String, Duration>>,
+    held: Mutex<Vec<Request>>,
+    late: AtomicU64,
+    seed: u64,
+    made: AtomicU64,
+}
+
+fn entered<T>(lock: Result<T, PoisonError<T>>) -> T {
+    lock.unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Region {
+    pub(crate) fn new(name: &str, seed: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            clock: ServerClock::default(),
+            faults: Faults::new(seed),
+            counters: Counters::default(),
+            tables: RwLock::default(),
+            streams: RwLock::default(),
+            latency: RwLock::default(),
+            held: Mutex::default(),
+            late: AtomicU64::new(0),
+            seed,
+            made: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    pub(crate) fn table(&self, name: &str) -> Result<Arc<TableCell>, AwsError> {
+        // A table may be named by its ARN.
+        let short = name.rsplit_once(":table/").map_or(name, |(_, short)| short);
+        entered(self.tables.read()).get(short).map(Arc::clone).ok_or_else(|| AwsError::table_not_found(short))
+    }
+
+    pub(crate) fn table_names(&self) -> Vec<String> {
+        entered(self.tables.read()).keys().cloned().collect()
+    }
+
+    pub(crate) fn stream(&self, arn: &str) -> Result<Arc<TableCell>, AwsError> {
+        entered(self.streams.read()).get(arn).map(Arc::clone).ok_or_else(|| AwsError::stream_not_found(arn))
+    }
+
+    /// Every table that has or had a stream, by stream ARN.
+    pub(crate) fn streams(&self) -> BTreeMap<String, Arc<TableCell>> {
+        entered(self.streams.read()).iter().map(|(arn, cell)| (arn.clone(), Arc::clone(cell))).collect()
+    }
+
+    /// Makes a table, with a TableId of its own.
+    pub(crate) fn create(&self, spec: TableSpec) -> Result<Arc<TableCell>, AwsError> {
+        let now = self.now();
+        let mut tables = entered(self.tables.write());
+        let name = spec.name.clone();
+        if tables.contains_key(&name) {
+            return Err(AwsError::new(400, "ResourceInUseException", format!("Table already exists: {name}")));
+        }
+        let made = self.made.fetch_add(1, Ordering::SeqCst);
+        let (a, b) = (mix(self.seed ^ mix(made)), mix(mix(made) ^ !self.seed));
+        let id = format!(
+            "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+            a >> 32,
+            (a >> 16) & 0xffff,
+            a & 0xfff,
+            b >> 52,
+            b & 0xffff_ffff_ffff
+        );
+        let arn = format!("arn:aws:dynamodb:{}:000000000000:table/{name}", self.name);
+        let table = Table::new(spec, id, arn, now);
+        let arns: Vec<_> = table.streams.iter().map(|stream| stream.arn.to_string()).collect();
+        let cell = Arc::new(TableCell(Mutex::new(table)));
+        tables.insert(name, Arc::clone(&cell));
+        for arn in arns {
+            self.register_stream(arn, &cell);
+        }
+        Ok(cell)
+    }
+
+    pub(crate) fn register_stream(&self, arn: String, cell: &Arc<TableCell>) {
+        entered(self.streams.write()).insert(arn, Arc::clone(cell));
+    }
+
+    /// Removes a table; its streams stay readable.
+    pub(crate) fn delete(&self, name: &str) -> Result<Arc<TableCell>, AwsError> {
+        let cell = entered(self.tables.write()).remove(name).ok_or_else(|| AwsError::table_not_found(name))?;
+        cell.lock().close_stream(self.now());
+        Ok(cell)
+    }
+
+    /// Forgets a stream altogether, as AWS does a day after it was closed.
+    pub(crate) fn forget_stream(&self, arn: &str) {
+        entered(self.streams.write()).remove(arn);
+    }
+
+    pub(crate) fn set_latency(&self, op: &str, latency: Duration) {
+        entered(self.latency.write()).insert(op.to_owned(), latency);
+    }
+
+    pub(crate) fn latency(&self, op: &str) -> Duration {
+        let latency = entered(self.latency.read());
+        latency.get(op).or_else(|| latency.get("*")).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn count_call(&self, op: &'static str) {
+        *entered(self.counters.calls.lock()).entry(op).or_default() += 1;
+    }
+
+    /// Keeps a request whose answer is lost until a test lets it take effect.
+    pub(crate) fn hold(&self, request: Request) {
+        entered(self.held.lock()).push(request);
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        entered(self.held.lock()).len()
+    }
+
+    pub(crate) fn take_held(&self) -> Vec<Request> {
+        std::mem::take(&mut *entered(self.held.lock()))
+    }
+
+    /// Calls that were cut off from their clients and have not taken effect yet.
+    pub(crate) fn late(&self) -> &AtomicU64 {
+        &self.late
+    }
+}

@@ -1,0 +1,273 @@
+//! One schedule: what happens when, and what must hold at every moment.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
+
+use plimsoll::change::{Class, SourceTime, StoreId};
+use plimsoll::replicate::{Deps, Fleet, Meter, Pulse};
+use plimsoll::rpo::{State, Terms, assess};
+use plimsoll::seams::{Ids, SharedClock, TokioClock};
+use plimsoll::stores::Store;
+use plimsoll::supervise::Tasks;
+use plimsoll::watermark::memory::{Fault, MemoryIndex, Tail};
+use plimsoll::watermark::{Board, Index};
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{REQUEST_LIFE, START, SimStore};
+use crate::world::{Dice, MOST_EMPTIES, VISIBLE_WITHIN, World};
+
+/// The rules of a run, and how a mutant breaks them.
+#[derive(Debug, Clone)]
+pub(crate) struct Schedule {
+    pub(crate) allowance: Duration,
+    pub(crate) empty_run: u32,
+    pub(crate) hold: Duration,
+    pub(crate) children_do_not_wait: bool,
+    pub(crate) children_registered_late: bool,
+    pub(crate) apply_lies: bool,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            allowance: VISIBLE_WITHIN + Duration::from_secs(1),
+            empty_run: MOST_EMPTIES + 2,
+            hold: REQUEST_LIFE,
+            children_do_not_wait: false,
+            children_registered_late: false,
+            apply_lies: false,
+        }
+    }
+}
+
+/// What happened in a run.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) writes: u64,
+    pub(crate) kills: u64,
+    pub(crate) splits: u64,
+    pub(crate) strays: u64,
+    pub(crate) late: u64,
+    pub(crate) final_watermark: i64,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, other: &Totals) {
+        self.writes += other.writes;
+        self.kills += other.kills;
+        self.splits += other.splits;
+        self.strays += other.strays;
+        self.late += other.late;
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    violations: Mutex<u64>,
+}
+
+impl Meter for Counts {
+    fn read(&self, _: u64) {}
+    fn applied(&self, _: u64) {}
+    fn error(&self, _: Class) {}
+    fn latency(&self, _: Duration) {}
+    fn committed(&self, _: Duration) {}
+    fn violation(&self) {
+        *self.violations.lock().unwrap() += 1;
+    }
+}
+
+impl Pulse for Counts {
+    fn beat(&self) {}
+}
+
+/// Jitter from the seed.
+struct SeededIds(Mutex<Dice>);
+
+impl Ids for SeededIds {
+    fn fresh(&self) -> [u8; 16] {
+        let mut dice = self.0.lock().unwrap();
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&dice.next().to_be_bytes());
+        bytes
+    }
+}
+
+/// One life of the process.
+struct Life {
+    tasks: Tasks,
+    dead: CancellationToken,
+    /// Drivers end when nobody holds their fleet.
+    _fleet: Arc<Fleet>,
+}
+
+struct Run {
+    world: Arc<Mutex<World>>,
+    clock: SharedClock,
+    schedule: Schedule,
+    counts: Arc<Counts>,
+    ids: Arc<SeededIds>,
+    id: StoreId,
+    board: Arc<Board>,
+}
+
+impl Run {
+    fn start(&self, index: &MemoryIndex) -> Life {
+        let (tasks, dead) = (Tasks::new(), CancellationToken::new());
+        let store: Arc<dyn Store> = Arc::new(SimStore {
+            id: self.id.clone(),
+            world: Arc::clone(&self.world),
+            clock: Arc::clone(&self.clock),
+            schedule: self.schedule.clone(),
+            dead: dead.clone(),
+        });
+        let deps = Deps {
+            clock: Arc::clone(&self.clock),
+            ids: Arc::clone(&self.ids) as Arc<dyn Ids>,
+            index: Arc::new(index.clone()),
+            board: Arc::clone(&self.board),
+            meter: Arc::clone(&self.counts) as Arc<dyn Meter>,
+            pulse: Arc::clone(&self.counts) as Arc<dyn Pulse>,
+            skew: Arc::new(|| Duration::ZERO),
+            clean_start: index.was_clean(),
+        };
+        let fleet = Fleet::start(&[store], |_| deps.clone(), &tasks, false, Arc::clone(&self.clock));
+        Life { tasks, dead, _fleet: fleet.expect("the index loads") }
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.now().wall.since(START).as_millis() as u64
+    }
+
+    /// I1, I2: the published watermark is sound and never goes back.
+    fn check(&self, index: &MemoryIndex, highest: &mut SourceTime) -> Result<(), String> {
+        let marks = index.snapshot();
+        let Some(through) = marks.stores.get(&self.id).and_then(|m| m.record.through) else { return Ok(()) };
+        if through < *highest {
+            return Err(format!("I2: W went back from {highest} to {through}"));
+        }
+        *highest = through;
+        let watermark = through.since(START).as_millis() as u64;
+        let world = self.world.lock().unwrap();
+        world.unsound(watermark).map_or(Ok(()), |broken| Err(format!("I1 at {}: {broken}", self.now())))
+    }
+
+    fn state(&self, index: &MemoryIndex) -> State {
+        let terms = Terms { objective: Duration::from_secs(30), period: Duration::from_secs(1) };
+        assess(self.clock.now(), Duration::ZERO, &self.id, &index.snapshot(), &terms).state
+    }
+}
+
+/// Runs one schedule; `Err` says which promise it broke.
+pub(crate) fn run(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(play(seed, schedule))
+}
+
+async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9).wrapping_add(1));
+    let start = UNIX_EPOCH + Duration::from_millis(START.0 as u64);
+    let run = Run {
+        world: Arc::new(Mutex::new(World::new(seed ^ 0x5eed))),
+        clock: TokioClock::shared(start),
+        schedule: schedule.clone(),
+        counts: Arc::default(),
+        ids: Arc::new(SeededIds(Mutex::new(Dice(seed ^ 0x1d5)))),
+        id: StoreId::new("sim").unwrap(),
+        board: Arc::default(),
+    };
+    let mut index = MemoryIndex::new();
+    let mut life = run.start(&index);
+    let mut totals = Totals::default();
+    let mut highest = SourceTime(i64::MIN);
+    // Storms of half a second to some seconds, for a minute and a half.
+    while run.now() < 90_000 {
+        run.clock.sleep(Duration::from_millis(20 + dice.below(80))).await;
+        let now = run.now();
+        {
+            let mut world = run.world.lock().unwrap();
+            world.tick(now);
+            if dice.chance(35) {
+                for _ in 0..=dice.below(3) {
+                    world.write(now);
+                    totals.writes += 1;
+                }
+            }
+            if dice.below(1000) < 6 {
+                world.split();
+                totals.splits += 1;
+            }
+            if dice.below(1000) < 4 {
+                world.source_frozen = !world.source_frozen;
+            }
+            if dice.below(1000) < 4 {
+                world.standby_frozen = !world.standby_frozen;
+            }
+        }
+        match dice.below(1000) {
+            0..4 => index.fail_next([if dice.chance(50) { Fault::Lost } else { Fault::Durable }]),
+            4..8 => index.set_delay(Duration::from_millis(dice.below(400))),
+            8..14 => {
+                life.dead.cancel();
+                let tail = if dice.chance(50) { Tail::Lost } else { Tail::Torn { seed: dice.next() } };
+                index = index.crash(tail);
+                drop(life.tasks.shutdown(Duration::ZERO).await);
+                life = run.start(&index);
+                totals.kills += 1;
+            }
+            _ => {}
+        }
+        run.check(&index, &mut highest)?;
+    }
+    calm_down(&run, &index, &mut highest).await?;
+    let world = run.world.lock().unwrap();
+    (totals.strays, totals.late) = (world.stray_count, world.late_count);
+    totals.final_watermark = highest.0;
+    Ok(totals)
+}
+
+/// I5: the faults end, and the standby becomes the source; the watermark follows, the state is `ok`; then the source falls
+/// silent, and the state is `unknown` within three periods (I11).
+async fn calm_down(run: &Run, index: &MemoryIndex, highest: &mut SourceTime) -> Result<(), String> {
+    let end = run.now();
+    {
+        let mut world = run.world.lock().unwrap();
+        (world.calm, world.source_frozen, world.standby_frozen) = (true, false, false);
+    }
+    index.set_delay(Duration::ZERO);
+    for _ in 0..600 {
+        run.clock.sleep(Duration::from_millis(100)).await;
+        run.world.lock().unwrap().tick(run.now());
+        run.check(index, highest)?;
+    }
+    {
+        let world = run.world.lock().unwrap();
+        if world.standby != world.source {
+            return Err(format!(
+                "I5: the standby is not the source: {:?} and {:?}; {:?}",
+                world.standby,
+                world.source,
+                run.board.read(&run.id)
+            ));
+        }
+    }
+    if highest.since(START) < Duration::from_millis(end) {
+        return Err(format!(
+            "P5: an idle healthy source, and W is {highest} at the end, {} ms before the end of the writes; {:?}",
+            end as i64 - (highest.0 - START.0),
+            run.board.read(&run.id)
+        ));
+    }
+    if run.state(index) != State::Ok {
+        return Err(format!("a healthy store is {:?}", run.state(index)));
+    }
+    if *run.counts.violations.lock().unwrap() > 0 {
+        return Err("a watermark was taken back".into());
+    }
+    run.world.lock().unwrap().source_frozen = true;
+    run.clock.sleep(Duration::from_secs(14)).await;
+    match run.state(index) {
+        State::Unknown => Ok(()),
+        other => Err(format!("I11: a source silent for 14 s leaves the state {other:?}")),
+    }
+}

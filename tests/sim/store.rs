@@ -1,0 +1,268 @@
+//! The modelled store behind the real contract.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use plimsoll::change::{
+    Change, Class, Key, Lane, LaneSeed, Method, Outcome, Page, Position, Read, SourceTime, Stamp, StoreId,
+};
+use plimsoll::promote::Step;
+use plimsoll::seams::SharedClock;
+use plimsoll::stores::contract::{Applied, Mode, Rhythm, Spot};
+use plimsoll::stores::{Replicate, Store, StoreError, StoreState, Transition};
+use plimsoll::watermark::{ParkedRecord, Seed, Watermarks};
+use tokio_util::sync::CancellationToken;
+
+use crate::schedule::Schedule;
+use crate::world::{MOST_EMPTIES, World};
+
+/// Wall time at the start of every schedule.
+pub(crate) const START: SourceTime = SourceTime(1_795_000_000_000);
+
+/// A request that we gave up may still land for so long.
+pub(crate) const REQUEST_LIFE: Duration = Duration::from_secs(8);
+
+pub(crate) struct SimStore {
+    pub(crate) id: StoreId,
+    pub(crate) world: Arc<Mutex<World>>,
+    pub(crate) clock: SharedClock,
+    pub(crate) schedule: Schedule,
+    /// The process that uses this store is dead: its calls never return.
+    pub(crate) dead: CancellationToken,
+}
+
+fn unavailable(what: &str) -> StoreError {
+    StoreError::new(Class::Unavailable, what, "the simulation")
+}
+
+impl SimStore {
+    fn now(&self) -> u64 {
+        self.clock.now().wall.since(START).as_millis() as u64
+    }
+
+    fn world(&self) -> std::sync::MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// A call takes a moment, and for the dead for ever.
+    async fn pass(&self) {
+        let ms = {
+            let mut world = self.world();
+            let longest = if world.calm { 10 } else { 150 };
+            1 + world.dice.below(longest)
+        };
+        tokio::select! {
+            biased;
+            () = self.dead.cancelled() => std::future::pending().await,
+            () = self.clock.sleep(Duration::from_millis(ms)) => {}
+        }
+    }
+
+    async fn time_out(&self) {
+        tokio::select! {
+            biased;
+            () = self.dead.cancelled() => std::future::pending().await,
+            () = self.clock.sleep(Duration::from_secs(2)) => {}
+        }
+    }
+
+    fn seed(&self, at: usize, world: &World) -> LaneSeed {
+        let shard = &world.shards[at];
+        let parent = shard.parent.as_deref().filter(|_| !self.schedule.children_do_not_wait).map(Lane::tail);
+        LaneSeed { lane: Lane::tail(&shard.name), parent, born: None }
+    }
+}
+
+impl Store for SimStore {
+    fn id(&self) -> &StoreId {
+        &self.id
+    }
+    fn kind(&self) -> &'static str {
+        "sim"
+    }
+    fn mode(&self) -> Mode<'_> {
+        Mode::Replicate(self)
+    }
+    fn rhythm(&self) -> Rhythm {
+        Rhythm {
+            poll_min: Duration::from_millis(250),
+            poll_max: Duration::from_secs(1),
+            empty_run: self.schedule.empty_run,
+            propagation: self.schedule.allowance,
+            publish: Duration::from_secs(1),
+            max_request_life: self.schedule.hold,
+            apply_concurrency: 4,
+            apply_batch: 5,
+            survey_every: Duration::from_secs(5),
+        }
+    }
+    fn watermark(&self, state: &StoreState) -> Option<(SourceTime, Method)> {
+        let all: Option<Vec<_>> = state.live_lanes().map(|(_, l)| Some((l.through?, l.method))).collect();
+        let all = all?;
+        Some((all.iter().map(|l| l.0).min()?, all.iter().map(|l| l.1).min()?))
+    }
+    fn promote_steps(&self, _: &Watermarks) -> Vec<Arc<dyn Step>> {
+        vec![]
+    }
+}
+
+#[async_trait]
+impl Replicate for SimStore {
+    async fn survey(&self, state: &StoreState, _: Stamp) -> Result<Vec<Transition>, StoreError> {
+        self.pass().await;
+        if self.world().source_frozen {
+            self.time_out().await;
+            return Err(unavailable("survey"));
+        }
+        let world = self.world();
+        let mut decisions = vec![];
+        if state.record.incarnation.is_none() {
+            decisions.push(Transition::Adopt { incarnation: "sim".into() });
+        }
+        for at in 0..world.shards.len() {
+            let seed = self.seed(at, &world);
+            let known = state.lanes.contains_key(&seed.lane);
+            let late = self.schedule.children_registered_late && world.shards[at].parent.is_some();
+            if !known && !late {
+                decisions.push(Transition::Discover(seed));
+            }
+        }
+        if decisions.is_empty() && state.record.seed == Seed::Pending {
+            decisions.push(Transition::Seeded);
+        }
+        Ok(decisions)
+    }
+
+    async fn read(&self, spot: Spot<'_>) -> Result<Read, StoreError> {
+        let asked_at = self.clock.now();
+        self.pass().await;
+        if self.world().source_frozen {
+            self.time_out().await;
+            return Err(unavailable("read"));
+        }
+        let now = self.now();
+        let mut guard = self.world();
+        let world = &mut *guard;
+        if !world.calm && world.dice.chance(5) {
+            return Err(unavailable("read"));
+        }
+        let from: u64 = spot.from.map_or(0, |p| p.0.parse().unwrap());
+        let shard = world.shards.iter_mut().find(|s| s.name == *spot.lane.name).unwrap();
+        let asked = asked_at.wall.since(START).as_millis() as u64;
+        let fresh: Vec<_> = shard.records.iter().filter(|r| r.seq > from && r.visible <= now).cloned().collect();
+        if shard.empties > 0 {
+            // Data is there, and this answer is empty all the same (DS-F10).
+            shard.empties -= 1;
+            return Ok(Read::Empty { asked_at });
+        }
+        if fresh.is_empty() {
+            let drained = shard.closed && shard.records.iter().all(|r| r.visible <= asked && r.seq <= from);
+            if drained {
+                let name = shard.name.clone();
+                let kids = (0..world.shards.len()).filter(|at| world.shards[*at].parent.as_deref() == Some(&name));
+                let children = if self.schedule.children_registered_late && world.dice.chance(70) {
+                    vec![]
+                } else {
+                    kids.map(|at| self.seed(at, world)).collect()
+                };
+                return Ok(Read::End { children });
+            }
+            if !world.calm && world.dice.chance(15) {
+                shard_empties(world, &spot);
+            }
+            return Ok(Read::Empty { asked_at });
+        }
+        let take = 1 + world.dice.below(8) as usize;
+        if !world.calm && world.dice.chance(15) {
+            shard_empties(world, &spot);
+        }
+        let full = take < fresh.len();
+        let changes = fresh
+            .into_iter()
+            .take(take)
+            .map(|r| Change {
+                key: Key(Bytes::copy_from_slice(&r.key.to_be_bytes())),
+                position: Position(r.seq.to_string().into()),
+                at: (START + Duration::from_millis(r.committed)).floor_to_second(),
+                body: Arc::new((r.key, r.version)),
+                size: 10,
+            })
+            .collect();
+        Ok(Read::Records(Page { changes, full }))
+    }
+
+    async fn apply(&self, changes: &[Change]) -> Applied {
+        if self.world().standby_frozen {
+            self.time_out().await;
+            return Applied {
+                outcomes: vec![Outcome::Retry(Class::Unavailable); changes.len()],
+                trouble: Some(unavailable("apply")),
+            };
+        }
+        // Some writes take effect when they are sent, others when they are answered; a kill in between leaves either.
+        let early = self.world().dice.chance(50);
+        let write = |world: &mut World, change: &Change| {
+            let (key, version) = *change.body.downcast_ref::<(u64, u64)>().unwrap();
+            world.standby.insert(key, version);
+        };
+        let early = early && !self.schedule.apply_lies && {
+            let mut world = self.world();
+            let lucky = world.calm || world.dice.chance(60);
+            if lucky {
+                changes.iter().for_each(|c| write(&mut world, c));
+            }
+            lucky
+        };
+        if early {
+            self.pass().await;
+            return Applied { outcomes: vec![Outcome::Done; changes.len()], trouble: None };
+        }
+        self.pass().await;
+        let now = self.now();
+        let mut world = self.world();
+        let mut applied = Applied::default();
+        for change in changes {
+            let (key, version) = *change.body.downcast_ref::<(u64, u64)>().unwrap();
+            let fate = if world.calm { 0 } else { world.dice.below(100) };
+            applied.outcomes.push(match fate {
+                0..70 => {
+                    if !(self.schedule.apply_lies && fate > 60) {
+                        write(&mut world, change);
+                    }
+                    Outcome::Done
+                }
+                70..82 => Outcome::Retry(Class::Throttled),
+                82..88 => {
+                    write(&mut world, change);
+                    Outcome::Retry(Class::Unknown)
+                }
+                _ => {
+                    if world.dice.chance(70) {
+                        let late = world.dice.below(REQUEST_LIFE.as_millis() as u64);
+                        world.stray_count += 1;
+                        world.strays.push((now + late, key, version));
+                    }
+                    Outcome::Retry(Class::Unknown)
+                }
+            });
+        }
+        applied
+    }
+
+    fn encode(&self, _: &Change) -> Bytes {
+        Bytes::new()
+    }
+
+    fn decode(&self, _: &Key, _: &ParkedRecord, _: &[u8]) -> Result<Change, StoreError> {
+        Err(unavailable("decode"))
+    }
+}
+
+fn shard_empties(world: &mut World, spot: &Spot<'_>) {
+    let many = world.dice.below(u64::from(MOST_EMPTIES) + 1) as u32;
+    if let Some(shard) = world.shards.iter_mut().find(|s| s.name == *spot.lane.name) {
+        shard.empties = many;
+    }
+}

@@ -1,0 +1,154 @@
+//! The modelled source and standby, and the truth about both.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Virtual time since the start, milliseconds.
+pub(crate) type Ms = u64;
+
+/// A small seeded generator (splitmix64): schedules must not change when a library does.
+#[derive(Debug, Clone)]
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.next() % n.max(1)
+    }
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// One change of the source. Values are version numbers: higher is newer, and a deletion has one too.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) seq: u64,
+    pub(crate) key: u64,
+    pub(crate) version: u64,
+    pub(crate) committed: Ms,
+    pub(crate) visible: Ms,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Shard {
+    pub(crate) name: String,
+    pub(crate) parent: Option<String>,
+    pub(crate) records: Vec<Record>,
+    pub(crate) closed: bool,
+    /// Empty answers still to be given before the data that is there.
+    pub(crate) empties: u32,
+}
+
+/// Everything outside the process.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) dice: Dice,
+    pub(crate) shards: Vec<Shard>,
+    /// Which open shard each key is in. A key only ever moves from a shard to one of its children.
+    pub(crate) home: Vec<usize>,
+    pub(crate) truth: Vec<Record>,
+    pub(crate) source: BTreeMap<u64, u64>,
+    pub(crate) standby: BTreeMap<u64, u64>,
+    /// Writes that nobody waits for any more: when they land, and what.
+    pub(crate) strays: Vec<(Ms, u64, u64)>,
+    pub(crate) next: u64,
+    pub(crate) source_frozen: bool,
+    pub(crate) standby_frozen: bool,
+    /// The faults are over.
+    pub(crate) calm: bool,
+    pub(crate) stray_count: u64,
+    pub(crate) late_count: u64,
+}
+
+/// Keys in play: few, so that they meet.
+const KEYS: u64 = 12;
+/// A record is visible at most this long after its commit: what the allowance of the rules must cover.
+pub(crate) const VISIBLE_WITHIN: Duration = Duration::from_secs(6);
+/// Empty answers before data, at most: what E must exceed by two.
+pub(crate) const MOST_EMPTIES: u32 = 3;
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let root = Shard { name: "shard-0".into(), parent: None, records: vec![], closed: false, empties: 0 };
+        Self {
+            dice: Dice(seed),
+            shards: vec![root],
+            home: vec![0; KEYS as usize],
+            truth: vec![],
+            source: BTreeMap::new(),
+            standby: BTreeMap::new(),
+            strays: vec![],
+            next: 0,
+            source_frozen: false,
+            standby_frozen: false,
+            calm: false,
+            stray_count: 0,
+            late_count: 0,
+        }
+    }
+
+    /// A commit in the source.
+    pub(crate) fn write(&mut self, now: Ms) {
+        let key = self.dice.below(KEYS);
+        self.next += 1;
+        let late = if self.dice.chance(10) { self.dice.below(VISIBLE_WITHIN.as_millis() as u64) } else { 0 };
+        self.late_count += u64::from(late > 0);
+        let shard = &mut self.shards[self.home[key as usize]];
+        // A shard shows its records in order: one that is late holds back those behind it.
+        let visible = (now + late).max(shard.records.last().map_or(0, |r| r.visible));
+        let record = Record { seq: self.next, key, version: self.next, committed: now, visible };
+        shard.records.push(record.clone());
+        self.truth.push(record);
+        self.source.insert(key, self.next);
+    }
+
+    /// One open shard closes, and one to three others go on where it ended: a roll or a split.
+    pub(crate) fn split(&mut self) {
+        let parent = self.home[self.dice.below(KEYS) as usize];
+        let kids = 1 + self.dice.below(3) as usize;
+        let first = self.shards.len();
+        self.shards[parent].closed = true;
+        let name = self.shards[parent].name.clone();
+        for n in 0..kids {
+            self.shards.push(Shard {
+                name: format!("shard-{}", first + n),
+                parent: Some(name.clone()),
+                records: vec![],
+                closed: false,
+                empties: 0,
+            });
+        }
+        for home in self.home.iter_mut().filter(|home| **home == parent) {
+            *home = first + self.dice.below(kids as u64) as usize;
+        }
+    }
+
+    /// Time has come to `now`: strays land.
+    pub(crate) fn tick(&mut self, now: Ms) {
+        self.strays.sort();
+        while self.strays.first().is_some_and(|(at, ..)| *at <= now) {
+            let (_, key, version) = self.strays.remove(0);
+            self.standby.insert(key, version);
+        }
+    }
+
+    /// Is everything committed up to `watermark` in the standby, itself or superseded?
+    pub(crate) fn unsound(&self, watermark: Ms) -> Option<String> {
+        self.truth.iter().filter(|r| r.committed <= watermark).find_map(|r| {
+            let have = self.standby.get(&r.key).copied().unwrap_or(0);
+            (have < r.version).then(|| {
+                format!(
+                    "W {watermark}: key {} version {} committed at {} is not durable (standby has {have})",
+                    r.key, r.version, r.committed
+                )
+            })
+        })
+    }
+}
