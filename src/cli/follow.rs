@@ -56,6 +56,12 @@ pub(super) async fn to_the_end(client: &Client, clock: &SharedClock, id: &str) -
             Ok(report) => {
                 silent = false;
                 if let Some(ended) = ended(&report) {
+                    // What happened while we were cut off is told before the report.
+                    if last.is_none_or(|seen| seen < report.last_event)
+                        && let Err(failure) = read_stream(client, id, &mut last).await
+                    {
+                        complain(&failure.to_string());
+                    }
                     print(&format!("\n{}", report.text()));
                     return Ok(ended);
                 }
@@ -117,7 +123,7 @@ fn sentence(entry: &Entry) -> String {
         Entry::Intent { step, attempt: 1, .. } => format!("{step}: begins"),
         Entry::Intent { step, attempt, .. } => format!("{step}: attempt {attempt}"),
         Entry::Outcome { step, result, .. } => format!("{step}: sent ({})", plain(result)),
-        Entry::Checked { step, world } => format!("{step}: {}", plain(world)),
+        Entry::Checked { step, world } => format!("{step}: found {}", plain(world)),
         Entry::Settled { step, end } => match end.detail() {
             Some(detail) if !detail.is_empty() => format!("{step}: {} ({detail})", end.word()),
             _ => format!("{step}: {}", end.word()),
