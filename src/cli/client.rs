@@ -209,6 +209,10 @@ impl Client {
     /// No answer: why, in words.
     fn silent(&self, error: &reqwest::Error) -> Failure {
         let (url, why) = (self.url(), chain(error));
+        if why.contains("CertificateRequired") || why.contains("certificate required") {
+            let what = format!("{url} asks for a client certificate");
+            return Failure::new(what, "give one, with its key, with --client-cert-file");
+        }
         if why.contains("certificate") || why.contains("UnknownIssuer") {
             let what = format!("the certificate of {url} is not trusted: {why}");
             return Failure::new(what, "give its authority with --ca-file, and use the name that is in it");

@@ -115,14 +115,14 @@ impl Daemon {
 }
 
 /// The program with nothing of the test's environment, and nobody at its terminal.
-fn program(url: &str) -> Command {
+pub(crate) fn program(url: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
     command.env_clear().env("PLIMSOLL_URL", url);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
-async fn finish(mut command: Command) -> Output {
+pub(crate) async fn finish(mut command: Command) -> Output {
     tokio::time::timeout(Duration::from_secs(60), command.output()).await.expect("the command ends").unwrap()
 }
 
@@ -130,7 +130,7 @@ fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn err(output: &Output) -> String {
+pub(crate) fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
