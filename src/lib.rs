@@ -32,6 +32,7 @@ pub mod promote;
 // The process.
 pub mod cli;
 pub mod config;
+pub mod run;
 pub mod serve;
 pub mod supervise;
 pub mod telemetry;

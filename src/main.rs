@@ -1,10 +1,7 @@
-//! The program.
+//! The program: the command line, and the daemon behind `plimsoll run`.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    plimsoll::cli::main(|checked| async move {
-        eprintln!("error: this build holds no daemon for {}", checked.config.app);
-        ExitCode::FAILURE
-    })
+    plimsoll::cli::main(plimsoll::run::run)
 }

@@ -26,7 +26,7 @@ pub(super) fn load(path: &Path) -> Result<Checked, ExitCode> {
         Err(problems) => {
             report(&problems);
             let errors = problems.iter().filter(|p| p.severity == Severity::Error).count();
-            eprintln!("{} in {}; nothing was started", counted(errors, "error"), path.display());
+            eprintln!("{} in {}", counted(errors, "error"), path.display());
             Err(ExitCode::from(EX_CONFIG))
         }
     }

@@ -64,7 +64,7 @@ fn steps(out: &mut String, key: &Key) {
         }
         heading(out, &format!("#? [[{}.{}]]", PROMOTE.name, key.name), &format!("{} Kind {kind}:", key.doc));
         for line in block.lines() {
-            let line = if line.starts_with('#') { line.to_owned() } else { format!("#? {line}") };
+            let line = if line.is_empty() || line.starts_with('#') { line.to_owned() } else { format!("#? {line}") };
             out.push_str(&line);
             out.push('\n');
         }

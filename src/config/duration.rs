@@ -14,7 +14,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     if rest.is_empty() {
         return Err(HOW.to_owned());
     }
-    if rest.bytes().all(|b| b.is_ascii_digit()) {
+    if rest.len() < 20 && rest.bytes().all(|b| b.is_ascii_digit()) {
         return Err(format!("the unit is missing: write \"{rest}s\" for seconds, or ms, m, h, d"));
     }
     let mut total: u64 = 0;

@@ -1,7 +1,7 @@
 //! The files around a configuration: the text itself, and those it names. Local files may be looked at offline.
 
 use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::keys::{CERT_FILE, CLIENT_CA_FILE, KEY_FILE, TOKENS_FILE};
@@ -80,20 +80,21 @@ fn named(config: &Config, source: &str) -> Vec<Problem> {
     problems
 }
 
-/// Whether a file can be read, and by nobody else if it must be private. The group may read: that is how systemd hands
-/// over credentials. Nobody but the owner may write.
+/// Whether a file can be read, and by nobody else if it must be private. The group may read what is root's: that is how
+/// systemd hands over credentials (0440 with an access list). Nobody but the owner may write.
 fn usable(path: &Path, private: bool) -> Result<(), (String, String)> {
     let shown = path.display();
     let cannot = |error: std::io::Error| {
         (format!("cannot be read: {error}"), format!("create {shown}, or let the user that runs plimsoll read it"))
     };
-    let file = std::fs::File::open(path).map_err(cannot)?;
-    let about = file.metadata().map_err(cannot)?;
-    if !about.is_file() {
+    // Asked before it is opened: opening a pipe would wait for its other end.
+    if !std::fs::metadata(path).map_err(cannot)?.is_file() {
         return Err(("not a file".to_owned(), "name a file".to_owned()));
     }
-    let mode = about.permissions().mode() & 0o777;
-    if private && mode & 0o026 != 0 {
+    let about = std::fs::File::open(path).and_then(|file| file.metadata()).map_err(cannot)?;
+    let mode = about.mode() & 0o777;
+    let group_reads = mode & 0o040 != 0 && about.uid() != 0;
+    if private && (mode & 0o037 != 0 || group_reads) {
         return Err((format!("open to others (mode {mode:04o})"), format!("run: chmod 0600 {shown}")));
     }
     Ok(())

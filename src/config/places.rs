@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use super::Region;
+use super::problem::show_text;
 
 /// A place that is read or written: the same for two stores exactly when they would touch the same thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,10 +28,17 @@ impl Place {
     }
 }
 
-/// The endpoint in one spelling; `None` is AWS.
+/// The endpoint in one spelling; `None` is AWS. Without user and password: they say who calls and not where, and this
+/// is shown.
 pub(super) fn endpoint(region: &Region) -> Option<String> {
     let text = region.endpoint_url.as_deref()?;
-    let spelled = reqwest::Url::parse(text).map_or_else(|_| text.to_owned(), String::from);
+    let spelled = match reqwest::Url::parse(text) {
+        Ok(mut url) => match url.set_password(None).and_then(|()| url.set_username("")) {
+            Ok(()) => String::from(url),
+            Err(()) => show_text(text),
+        },
+        Err(_) => show_text(text),
+    };
     Some(spelled.trim_end_matches('/').replace("//localhost", "//127.0.0.1"))
 }
 

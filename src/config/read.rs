@@ -180,6 +180,10 @@ fn serve(mut section: Section<'_>) -> Option<Serve> {
     if section.has(&CLIENT_CA_FILE) && !has_cert && !has_key {
         section.problem(&CLIENT_CA_FILE, "client certificates need TLS", "give cert_file and key_file too");
     }
+    if !section.has(&TOKENS_FILE) && listen.is_none_or(|address| address.ip().is_loopback()) {
+        let hint = format!("{} and make a token with `plimsoll token new`", TOKENS_FILE.how());
+        section.warn(&TOKENS_FILE, "missing, so nobody may call: status and promote will be refused", hint);
+    }
     if listen.is_some_and(|address| !address.ip().is_loopback()) {
         if !section.has(&TOKENS_FILE) {
             let hint = format!("{}, or listen on 127.0.0.1", TOKENS_FILE.how());

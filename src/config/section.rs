@@ -151,7 +151,9 @@ impl<'a> Section<'a> {
                 }
             },
             DeValue::Integer(n) => {
-                let hint = format!("a duration is a text with a unit: write {} = \"{n}s\" for seconds", key.name);
+                let n = n.to_string();
+                let example = if n.len() < 20 { format!("\"{n}s\" for seconds") } else { key.value.to_owned() };
+                let hint = format!("a duration is a text with a unit: write {} = {example}", key.name);
                 self.problem(key, "not a duration", hint);
                 default
             }

@@ -8,15 +8,25 @@ use super::keys::{
     CATCH_UP, COMMAND_CHECK, COMMAND_REPEAT, COMMAND_RUN, PROBE_STATUS, PROBE_URL, STEP_DEADLINE, STEP_ID, STEP_KIND,
     STEP_NEEDS, STEP_REQUIRED, STEPS,
 };
-use super::problem::nearest;
+use super::problem::{nearest, show_text};
 use super::section::Section;
 use super::{Promote, StepConfig, StepKind};
 use crate::change::StoreId;
 use crate::promote::{Repeat, StepId};
 
+/// Steps of every promotion, whose journal keys they own.
+const BUILT_IN: [&str; 2] = ["catch-up", "fence"];
+
+/// A recovery of more steps is not one that a human can follow; it also bounds the search for circles.
+const MAX_STEPS: usize = 256;
+
 pub(super) fn read(mut section: Section<'_>) -> Promote {
     let catch_up = section.duration(&CATCH_UP);
     let mut sections = section.tables(&STEPS);
+    if sections.len() > MAX_STEPS {
+        section.problem(&STEPS, format!("more than {MAX_STEPS} steps"), "let one command carry out several of them");
+        sections.truncate(MAX_STEPS);
+    }
     section.finish();
 
     // Ids first, so that `needs` may name a later step.
@@ -56,6 +66,10 @@ fn id(section: &mut Section<'_>, lines: &mut BTreeMap<String, Option<usize>>) ->
         section.problem(&STEP_ID, "cannot be an id", "write 1 to 63 of a-z, 0-9, '-' and '_'");
         return None;
     }
+    if BUILT_IN.contains(&id.as_str()) {
+        section.problem(&STEP_ID, "the id of a step that every promotion has", "give yours another id");
+        return None;
+    }
     if let Some(first) = lines.get(&id) {
         section.problem(&STEP_ID, second("step", *first), "give every step an id of its own");
         return None;
@@ -78,9 +92,10 @@ fn needs(section: &mut Section<'_>, known: &BTreeMap<String, Option<usize>>) -> 
     for need in needs.iter().filter(|need| !known.contains_key(*need)) {
         let hint = match nearest(need, known.keys().map(String::as_str)) {
             Some(meant) => format!("did you mean {meant:?}?"),
-            None => format!("known steps: {}", known.keys().cloned().collect::<Vec<_>>().join(", ")),
+            None if BUILT_IN.contains(&need.as_str()) => "leave it out: it is always done first".to_owned(),
+            None => "needs takes ids of other [[promote.step]] tables".to_owned(),
         };
-        section.problem(&STEP_NEEDS, format!("no step has the id {need:?}"), hint);
+        section.problem(&STEP_NEEDS, format!("no step of yours has the id {}", show_text(need)), hint);
     }
     needs
 }

@@ -40,8 +40,6 @@ pub trait Meter: Send + Sync {
     fn error(&self, class: Class);
     /// A change became durable this long after its commit, to the source's precision.
     fn latency(&self, after: Duration);
-    /// A commit of the index took this long.
-    fn committed(&self, took: Duration);
     /// A published watermark was wrong.
     fn violation(&self);
 }

@@ -129,13 +129,8 @@ impl Driver {
         let pending = std::mem::take(&mut self.pending);
         let txn = self.transaction(&pending, violation);
         self.committing = true;
-        let (index, clock, meter) =
-            (Arc::clone(&self.deps.index), Arc::clone(&self.deps.clock), Arc::clone(&self.deps.meter));
-        self.events.push(Box::pin(async move {
-            let result = index.commit(txn).await;
-            meter.committed(clock.now().since(now));
-            Event::Committed { pending, result }
-        }));
+        let index = Arc::clone(&self.deps.index);
+        self.events.push(Box::pin(async move { Event::Committed { pending, result: index.commit(txn).await } }));
     }
 
     /// Takes out of every window what is settled, and into the lane's record what that proves.

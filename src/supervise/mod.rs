@@ -99,19 +99,18 @@ impl Tasks {
         });
     }
 
-    /// Runs blocking work on a thread of its own until it returns.
+    /// Runs blocking work on a thread of its own until it returns. [`Tasks::shutdown`] does not wait for it: its owner
+    /// tells it to end, when those that need it have.
     pub fn thread<F>(&self, kind: TaskKind, name: impl Into<String>, work: F) -> std::io::Result<()>
     where
         F: FnOnce() -> Result<(), String> + Send + 'static,
     {
         let (name, this) = (name.into(), self.clone());
         self.started(kind, &name);
-        let token = self.tracker.token();
         let label = name.clone();
         std::thread::Builder::new().name(label).spawn(move || {
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
             this.ended(kind, &name, ended.unwrap_or_else(|_| Err("it panicked".into())));
-            drop(token);
         })?;
         Ok(())
     }

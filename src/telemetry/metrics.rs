@@ -107,8 +107,8 @@ impl Metrics {
         self.index_commit.observe(d.as_secs_f64());
     }
 
-    /// A request was sent to AWS and ended like this (`ok`, or a [`Class`] label).
-    pub fn aws_request(&self, service: &'static str, operation: &'static str, outcome: &'static str) {
+    /// A request was sent to AWS and ended like this: `ok`, `refused` (4xx), `failed` (another status), `no_answer`.
+    pub fn aws_request(&self, service: &str, operation: &str, outcome: &str) {
         self.aws_requests.with_label_values(&[service, operation, outcome]).inc();
     }
 

@@ -14,6 +14,8 @@ use super::IndexError;
 const MODE: u32 = 0o700;
 /// The database's own pointer to its newest manifest: there is no database without it.
 const CURRENT: &str = "CURRENT";
+/// Says why this directory must not be used again.
+const CONDEMNED: &str = "DAMAGED";
 /// Written and removed to see whether the storage takes data again.
 const PROBE: &str = "probe.tmp";
 /// Enough to need blocks of its own on any file system.
@@ -79,6 +81,11 @@ impl Directory {
                 "the directory holds other files ({name}) and no index; give the index a directory of its own"
             )),
         })?;
+        match fs::read_to_string(path.join(CONDEMNED)) {
+            Ok(what) => return Err(IndexError::Damaged { path: shown, what }),
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(failed(e)),
+        }
         let meta = fs::metadata(path).map_err(failed)?;
         if meta.permissions().mode() & 0o777 != MODE {
             fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(failed)?;
@@ -109,6 +116,22 @@ impl Directory {
             Err(e) if e.kind() == ErrorKind::NotFound => Err(gone("emptied")),
             Err(e) => Err(sentence(&e)),
         }
+    }
+
+    /// The manifest that the database uses now, by name and as a file; `None` when `CURRENT` names none, which is the
+    /// database's to complain about.
+    pub(super) fn manifest(&self) -> Option<(String, fs::File)> {
+        let name = fs::read_to_string(self.path.join(CURRENT)).ok()?.trim_end().to_owned();
+        let plain = name.starts_with("MANIFEST-") && !name.contains('/');
+        let file = plain.then(|| fs::File::open(self.path.join(&name)))?.ok()?;
+        Some((name, file))
+    }
+
+    /// Leaves word that this index must not be used again: the database, once opened, has forgotten that it was hurt.
+    pub(super) fn condemn(&self, what: &str) -> io::Result<()> {
+        let mut file = fs::File::create(self.path.join(CONDEMNED))?;
+        file.write_all(what.as_bytes())?;
+        file.sync_all()
     }
 
     /// Does the storage take data? Writes, syncs and removes a small file.

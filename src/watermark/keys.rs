@@ -74,8 +74,10 @@ pub mod meta {
     pub const FENCE: &str = "fence";
     /// Present while a process runs; found at a start, it says that the last one did not stop cleanly.
     pub const RUNNING: &str = "running";
+    /// How long the database's own list of files was, so that one that lost its end is noticed.
+    pub const MANIFEST: &str = "manifest";
     /// All known names, for decoding.
-    pub const ALL: [&str; 4] = [LAYOUT, IDENTITY, FENCE, RUNNING];
+    pub const ALL: [&str; 5] = [LAYOUT, IDENTITY, FENCE, RUNNING, MANIFEST];
 }
 
 /// A set of rows: a keyspace and the leading bytes of their keys.

@@ -264,6 +264,21 @@ impl Record for Layout {
 
 // Kinds 8 to 15 belong to the promote journal and the audit log (see `promote::journal`).
 
+/// How long the database's manifest, its list of files, was. A database whose manifest has lost its end opens without
+/// complaint and without some of its tables, which is half a transaction; this tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Its file name.
+    pub name: String,
+    /// Bytes of it that were durable.
+    pub length: u64,
+}
+
+impl Record for Manifest {
+    const KIND: u8 = 16;
+    const VERSION: u8 = 1;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,8 @@
 //!
 //! Deliberately absent: repair. The index is disposable (RK-5), and a repaired one would be believed.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,9 +19,9 @@ use rocksdb::{
     IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
-use super::directory::{Directory, Found};
+use super::directory::{Directory, Found, sentence};
 use super::keys::{KEYSPACES, Prefix, meta};
-use super::records::{BadRecord, Identity, Layout, Record, Running, StoreRecord};
+use super::records::{BadRecord, Identity, Layout, Manifest, Record, Running, StoreRecord};
 use super::writer::{Settings, Storage, Writer};
 use super::{CommitError, Fence, Index, IndexError, Mark, Row, Txn, Watermarks};
 use crate::seams::SharedClock;
@@ -57,7 +59,8 @@ pub struct Open {
     pub on_commit: Option<OnCommit>,
 }
 
-/// The index in RocksDB. The writer ends, and leaves the sign of a clean stop, when this is dropped or closed.
+/// The index in RocksDB. The writer ends, and leaves the sign of a clean stop, when this is dropped or closed; a drop waits
+/// for it, 5 s at most.
 pub struct RocksIndex {
     writer: Writer,
     place: Arc<Place>,
@@ -81,6 +84,7 @@ pub fn open(options: Open) -> Result<Arc<RocksIndex>, IndexError> {
     let Open { path, identity, tasks, clock, on_commit } = options;
     let (directory, found) = Directory::prepare(&path)?;
     let shown = path.display().to_string();
+    let before = directory.manifest();
     let db = open_db(&path, found == Found::Nothing).map_err(|e| refused(&shown, found, &e))?;
     let reading = |e| unreadable(&shown, e);
     let running = Running { since: clock.now().wall };
@@ -91,13 +95,14 @@ pub fn open(options: Open) -> Result<Arc<RocksIndex>, IndexError> {
         }
         Found::Index => {
             belongs(&db, &shown, &identity)?;
+            whole(&db, &directory, &shown, before)?;
             get_row(&db, &Row::Meta(meta::RUNNING)).map_err(reading)?.is_none()
         }
     };
     let marks = load(&db, &shown)?;
     mark_running(&db, &running).map_err(|e| IndexError::Io { path: shown.clone(), what: words(&e) })?;
     let place = Arc::new(Place { directory, shown: shown.clone(), db: RwLock::new(Some(db)) });
-    let storage = Disk { place: place.clone(), running };
+    let storage = Disk { place: place.clone(), running, noted: None };
     let settings = Settings { path: shown.clone(), tasks, clock, on_commit };
     let writer = Writer::start(storage, marks, settings)
         .map_err(|e| IndexError::Io { path: shown, what: format!("the writer's thread did not start: {e}") })?;
@@ -155,17 +160,37 @@ impl Place {
 struct Disk {
     place: Arc<Place>,
     running: Running,
+    /// The manifest as the database holds a note of it.
+    noted: Option<Manifest>,
+}
+
+impl Disk {
+    /// The manifest, synced, if it has changed since it was last noted: after the database has moved rows from the log
+    /// into tables.
+    fn changed_manifest(&self) -> Option<Manifest> {
+        let (name, file) = self.place.directory.manifest()?;
+        let now = Manifest { name, length: file.metadata().ok()?.len() };
+        // What is not synced may be shorter after a power cut, and nobody could then say that this is damage.
+        (self.noted.as_ref() != Some(&now)).then(|| file.sync_all()).transpose().ok()??;
+        Some(now)
+    }
 }
 
 impl Storage for Disk {
     fn write(&mut self, group: &[Txn]) -> Result<(), String> {
+        let manifest = self.changed_manifest();
         let db = self.place.db.read().unwrap_or_else(PoisonError::into_inner);
         let db = db.as_ref().ok_or("it is not open now")?;
         let mut batch = WriteBatch::default();
         for (row, value) in group.iter().flat_map(Txn::writes) {
             stage(db, &mut batch, &row, value.as_deref());
         }
-        db.write_opt(batch, &synced()).map_err(|e| words(&e))
+        if let Some(manifest) = &manifest {
+            note(db, &mut batch, manifest);
+        }
+        db.write_opt(batch, &synced()).map_err(|e| words(&e))?;
+        self.noted = manifest.or(self.noted.take());
+        Ok(())
     }
 
     fn intact(&self) -> Result<(), String> {
@@ -187,9 +212,13 @@ impl Storage for Disk {
     }
 
     fn close(&mut self, clean: bool) -> Result<(), String> {
+        let manifest = self.changed_manifest();
         let db = self.place.db.write().unwrap_or_else(PoisonError::into_inner).take();
         let Some(db) = db.filter(|_| clean) else { return Ok(()) };
         let mut batch = WriteBatch::default();
+        if let Some(manifest) = &manifest {
+            note(&db, &mut batch, manifest);
+        }
         stage(&db, &mut batch, &Row::Meta(meta::RUNNING), None);
         db.write_opt(batch, &synced()).map_err(|e| words(&e))
     }
@@ -249,6 +278,28 @@ fn mark_running(db: &DB, running: &Running) -> Result<(), rocksdb::Error> {
     let row = Row::Meta(meta::RUNNING);
     stage(db, &mut batch, &row, Some(&running.encode(&row)));
     db.write_opt(batch, &synced())
+}
+
+fn note(db: &DB, batch: &mut WriteBatch, manifest: &Manifest) {
+    let row = Row::Meta(meta::MANIFEST);
+    stage(db, batch, &row, Some(&manifest.encode(&row)));
+}
+
+/// Was the manifest that the database was opened from, `before`, as long as it had ever been?
+fn whole(db: &DB, place: &Directory, shown: &str, before: Option<(String, File)>) -> Result<(), IndexError> {
+    let row = Row::Meta(meta::MANIFEST);
+    let Some(bytes) = get_row(db, &row).map_err(|e| unreadable(shown, e))? else { return Ok(()) };
+    let noted = Manifest::decode(&row, &bytes).map_err(|bad| untrusted(shown, bad))?;
+    let Some((name, file)) = before.filter(|(name, _)| *name == noted.name) else { return Ok(()) };
+    let refuse = |e: io::Error| IndexError::Io { path: shown.to_owned(), what: sentence(&e) };
+    // Looked at now, with the lock: a process that was just closing may have added to it since we opened the file.
+    let length = file.metadata().map_err(refuse)?.len();
+    if length >= noted.length {
+        return Ok(());
+    }
+    let what = format!("{name} has {length} bytes of {}: tables may be missing", noted.length);
+    place.condemn(&what).map_err(refuse)?;
+    Err(IndexError::Damaged { path: shown.to_owned(), what })
 }
 
 /// Is this an index that we can read, and ours?

@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -84,9 +84,15 @@ impl Shared {
     }
 }
 
+/// How long dropping the last handle waits for the storage to be let go of.
+const LET_GO: Duration = Duration::from_secs(5);
+
 /// The way to the writer. The thread ends when this is dropped, or by [`Writer::close`].
 pub(super) struct Writer {
-    jobs: SyncSender<Job>,
+    /// Present until the drop.
+    jobs: Option<SyncSender<Job>>,
+    /// Its other end goes with the thread.
+    ended: Mutex<Receiver<()>>,
     room: Arc<Semaphore>,
     shared: Arc<Shared>,
 }
@@ -104,8 +110,13 @@ impl Writer {
             closed: AtomicBool::new(false),
         });
         let thread = Thread { storage, queue, shared: shared.clone(), clock, on_commit, broken: None };
-        tasks.thread(TaskKind::IndexWriter, "index-writer", move || thread.run())?;
-        Ok(Self { jobs, room: Arc::new(Semaphore::new(QUEUE)), shared })
+        let (lives, ended) = sync_channel(0);
+        tasks.thread(TaskKind::IndexWriter, "index-writer", move || {
+            let result = thread.run();
+            drop(lives);
+            result
+        })?;
+        Ok(Self { jobs: Some(jobs), ended: Mutex::new(ended), room: Arc::new(Semaphore::new(QUEUE)), shared })
     }
 
     pub(super) async fn commit(&self, txn: Txn) -> Result<(), CommitError> {
@@ -116,7 +127,7 @@ impl Writer {
             let closed = self.shared.closed.load(Ordering::Acquire);
             if closed { CommitError::Closed } else { self.shared.io("the writer ended") }
         };
-        self.jobs.try_send(Job::Commit { txn, answer, _room: room }).map_err(|_| gone())?;
+        self.send(Job::Commit { txn, answer, _room: room }).ok_or_else(gone)?;
         answered.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -124,10 +135,14 @@ impl Writer {
     pub(super) async fn close(&self) {
         let room = self.room().await;
         let (done, closed) = oneshot::channel();
-        if self.jobs.try_send(Job::Close { done, _room: room }).is_ok() {
+        if self.send(Job::Close { done, _room: room }).is_some() {
             // An error means that another close was faster.
             closed.await.unwrap_or_default();
         }
+    }
+
+    fn send(&self, job: Job) -> Option<()> {
+        self.jobs.as_ref()?.try_send(job).ok()
     }
 
     async fn room(&self) -> OwnedSemaphorePermit {
@@ -142,6 +157,18 @@ impl Writer {
         match self.shared.trouble.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
             Some(what) => Err(self.shared.io(what).to_string()),
             None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// Waits until the storage is let go of, so that nobody finds it locked, and no process ends in the middle of it. A
+    /// storage that hangs is not waited for for ever.
+    fn drop(&mut self) {
+        self.jobs = None;
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(LET_GO) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!(index = %self.shared.path, "the index was not closed in time");
         }
     }
 }

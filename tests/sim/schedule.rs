@@ -71,7 +71,6 @@ impl Meter for Counts {
     fn applied(&self, _: u64) {}
     fn error(&self, _: Class) {}
     fn latency(&self, _: Duration) {}
-    fn committed(&self, _: Duration) {}
     fn violation(&self) {
         *self.violations.lock().unwrap() += 1;
     }

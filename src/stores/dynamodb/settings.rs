@@ -214,6 +214,7 @@ fn table_name(section: &mut Section<'_>, key: &'static Key) -> Option<String> {
     let name = section.text(key)?;
     if let Some((_, bare)) = name.strip_prefix("arn:").and_then(|rest| rest.split_once(":table/")) {
         let bare = bare.split('/').next().unwrap_or(bare).to_owned();
+        let bare = if bare.len() <= 255 { bare } else { "orders".to_owned() };
         let hint = format!("write {} = {bare:?}; another account is reached with role_arn of the region", key.name);
         section.problem(key, "an ARN, and the name of a table is needed", hint);
         return None;

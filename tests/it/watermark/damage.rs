@@ -178,3 +178,23 @@ async fn an_open_index_is_not_opened_twice() {
     first.close().await;
     opened(&path).commit(advance("orders", 2)).await.unwrap();
 }
+/// The database takes a manifest without its end for a torn write, and opens without the tables named there: the mark is
+/// there and the lanes that it rests on are not. Once opened it has also forgotten that anything was wrong.
+#[tokio::test]
+async fn a_manifest_that_lost_its_end_is_damage_at_every_byte_and_stays_damage() {
+    let root = room();
+    let good = root.path().join("good");
+    make(&good).await;
+    let len = fs::metadata(&files(&good, manifest)[0]).unwrap().len();
+    for cut in (0..len).step_by(41).chain([len - 1]) {
+        let path = root.path().join(format!("cut-{cut}"));
+        image(&good, &path);
+        let file = fs::OpenOptions::new().write(true).open(&files(&path, manifest)[0]).unwrap();
+        file.set_len(cut).unwrap();
+        for time in ["first", "second"] {
+            let error = refusal(&path);
+            assert!(matches!(error, IndexError::Damaged { .. }), "cut at {cut} of {len}, {time} start: {error:?}");
+        }
+        fs::remove_dir_all(&path).unwrap();
+    }
+}

@@ -1,0 +1,255 @@
+//! The daemon: everything is opened before anything flows, and stopped in the reverse order.
+//!
+//! Start: log, index, clients, stores, drivers, promotions (an unfinished one goes on), listener, `READY=1`.
+//! Stop: signal, stop reading and accepting, drain, last commit, leave the sign of a clean stop.
+//!
+//! A start fails only for what a human must mend: an index that cannot be used, an address that cannot be bound, files that
+//! must not be trusted. An AWS region that does not answer is no reason: the state says `unknown` until it does.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::aws::Aws;
+use crate::change::Class;
+use crate::config::{Checked, Config, StoreConfig};
+use crate::promote::{Inputs, Kept, Promotions};
+use crate::replicate::{Deps, Fleet, Meter};
+use crate::rpo::Terms;
+use crate::seams::{Ids, SharedClock, SystemClock, SystemIds};
+use crate::serve::{self, Listener, Promoting, View, Watched};
+use crate::stores::Store;
+use crate::supervise::watchdog::{self, Notifier, Pulse, Pulses};
+use crate::supervise::{TaskKind, Tasks};
+use crate::telemetry::{self, Metrics, StoreMetrics};
+use crate::watermark::records::Identity;
+use crate::watermark::rocks::{self, RocksIndex};
+use crate::watermark::{Board, Index};
+
+/// From the signal to the end: draining, answering, the last commit.
+const GRACE: Duration = Duration::from_secs(20);
+/// A driver that shows no life for so long is stuck.
+const LIFELESS: Duration = Duration::from_secs(20);
+/// The configuration is refused, or something that only a human can mend.
+const EX_CONFIG: u8 = 78;
+
+/// Runs the daemon until a signal, or until it cannot go on.
+pub async fn run(checked: Checked) -> ExitCode {
+    if let Err(error) = telemetry::logs::start() {
+        tracing::subscriber::with_default(tracing_subscriber::fmt().finish(), || tracing::error!("{error}"));
+        return ExitCode::from(EX_CONFIG);
+    }
+    for warning in &checked.warnings {
+        tracing::warn!("{warning}");
+    }
+    let notifier = Arc::new(Notifier::from_env());
+    let tasks = Tasks::new();
+    match start(&checked.config, &tasks, &notifier).await {
+        Ok(running) => running.until_the_end(&tasks, &notifier).await,
+        Err(error) => {
+            tracing::error!("{error}");
+            tasks.shutdown(GRACE).await;
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is open while the daemon runs.
+struct Running {
+    index: Arc<RocksIndex>,
+    view: Arc<View>,
+    /// Drivers end when nobody holds their fleet.
+    _fleet: Arc<Fleet>,
+}
+
+/// A store with what the process knows about it.
+struct Open {
+    store: Arc<dyn Store>,
+    terms: Terms,
+}
+
+async fn start(config: &Config, tasks: &Tasks, notifier: &Arc<Notifier>) -> Result<Running, String> {
+    let clock = SystemClock::shared();
+    let ids: Arc<dyn Ids> = Arc::new(SystemIds);
+    let metrics = Metrics::new();
+    let tokens = serve::tokens(&config.serve).map_err(|e| e.to_string())?;
+    let listener = Listener::bind(&config.serve, serve::Limits::default()).await.map_err(|e| e.to_string())?;
+    let index = open_index(config, tasks, &clock, &metrics)?;
+    let requests = Arc::clone(&metrics);
+    let on_request: crate::aws::OnRequest =
+        Arc::new(move |service, operation, outcome| requests.aws_request(service, operation, outcome));
+    let aws = Aws::open(&config.primary, &config.standby, &clock, &on_request).await;
+    let primary = aws.primary.clone();
+    let skew = Arc::new(move || primary.skew());
+    let stores: Vec<Open> = config.stores.iter().map(|store| open_store(store, &aws)).collect();
+
+    let board = Arc::new(Board::default());
+    let pulses = Pulses::new(Arc::clone(&clock));
+    let fenced = index.snapshot().fence.is_some();
+    let all: Vec<Arc<dyn Store>> = stores.iter().map(|open| Arc::clone(&open.store)).collect();
+    let deps = |store: &Arc<dyn Store>| Deps {
+        clock: Arc::clone(&clock),
+        ids: Arc::clone(&ids),
+        index: Arc::clone(&index) as Arc<dyn Index>,
+        board: Arc::clone(&board),
+        meter: Arc::new(Count { store: metrics.store(store.id(), store.kind()), all: Arc::clone(&metrics) }),
+        pulse: Arc::new(pulses.register(format!("driver of {}", store.id()), LIFELESS)),
+        skew: Arc::clone(&skew) as Arc<dyn Fn() -> Duration + Send + Sync>,
+        clean_start: index.was_clean(),
+    };
+    let fleet = Fleet::start(&all, deps, tasks, fenced, Arc::clone(&clock)).map_err(|e| e.to_string())?;
+
+    let promotions = Promotions::open(Inputs {
+        index: Arc::clone(&index) as Arc<dyn Index>,
+        flow: Arc::clone(&fleet) as Arc<dyn crate::promote::Flow>,
+        clock: Arc::clone(&clock),
+        ids,
+        tasks: tasks.clone(),
+        stores: stores.iter().map(|open| Kept::new(Arc::clone(&open.store), open.terms)).collect(),
+        promote: config.promote.clone(),
+        rto: config.objectives.rto,
+        skew: Arc::clone(&skew) as Arc<dyn Fn() -> Duration + Send + Sync>,
+    })
+    .map_err(|e| e.to_string())?;
+    let resumed = promotions.resume_all().await;
+    if !resumed.is_empty() {
+        tracing::warn!(promotions = resumed.join(", "), "unfinished promotions go on");
+    }
+
+    let beats = pulses.clone();
+    let view = Arc::new(View {
+        fleet: watched(config, &stores),
+        index: Arc::clone(&index) as Arc<dyn Index>,
+        board,
+        recovery: Arc::new(Promoting(promotions)),
+        metrics,
+        tokens,
+        started: clock.now(),
+        clock: Arc::clone(&clock),
+        clock_skew: Box::new(move || skew()),
+        lifeless: Box::new(move || beats.overdue()),
+        stopping: tasks.stopping(),
+    });
+    let address = listener.address();
+    listener.run(Arc::clone(&view), tasks);
+    watch_over(tasks, notifier, &view, pulses, clock);
+    notifier.ready(&format!("listening on {address}; {}", view.words()));
+    tracing::info!(app = config.app, %address, stores = stores.len(), "plimsoll runs");
+    Ok(Running { index, view, _fleet: fleet })
+}
+
+fn open_index(
+    config: &Config,
+    tasks: &Tasks,
+    clock: &SharedClock,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<RocksIndex>, String> {
+    let metrics = Arc::clone(metrics);
+    rocks::open(rocks::Open {
+        path: config.index_path.clone(),
+        identity: Identity {
+            app: config.app.clone(),
+            primary: config.primary.region.clone(),
+            standby: config.standby.region.clone(),
+        },
+        tasks: tasks.clone(),
+        clock: Arc::clone(clock),
+        on_commit: Some(Box::new(move |took| metrics.index_commit(took))),
+    })
+    .map_err(|e| e.to_string())
+}
+
+fn open_store(config: &StoreConfig, aws: &Aws) -> Open {
+    let store = config.settings.open(&config.id, aws);
+    let terms = Terms { objective: config.rpo, period: store.rhythm().poll_max };
+    Open { store, terms }
+}
+
+fn watched(config: &Config, stores: &[Open]) -> serve::Fleet {
+    serve::Fleet {
+        app: config.app.clone(),
+        primary: config.primary.region.clone(),
+        standby: config.standby.region.clone(),
+        rpo: config.objectives.rpo,
+        rto: config.objectives.rto,
+        stores: stores
+            .iter()
+            .map(|open| Watched {
+                id: open.store.id().clone(),
+                kind: open.store.kind(),
+                mode: open.store.mode().label(),
+                terms: open.terms,
+            })
+            .collect(),
+    }
+}
+
+/// Feeds the watchdog while every essential task shows life, and tells systemd how things stand.
+fn watch_over(tasks: &Tasks, notifier: &Arc<Notifier>, view: &Arc<View>, pulses: Pulses, clock: SharedClock) {
+    let (notifier, view, stopping) = (Arc::clone(notifier), Arc::clone(view), tasks.stopping());
+    tasks.spawn(TaskKind::Watchdog, "watchdog", async move {
+        watchdog::watch(notifier, pulses, move || view.words(), clock, stopping).await;
+        Ok(())
+    });
+}
+
+impl Running {
+    async fn until_the_end(self, tasks: &Tasks, notifier: &Notifier) -> ExitCode {
+        let asked = async {
+            let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+                return std::future::pending().await;
+            };
+            tokio::select! { _ = term.recv() => "SIGTERM", _ = int.recv() => "SIGINT" }
+        };
+        let mut code = ExitCode::SUCCESS;
+        tokio::select! {
+            signal = asked => tracing::info!(signal, "stopping"),
+            fatal = tasks.failed() => {
+                // Essential: half a daemon that looks alive is worse than a restart.
+                tracing::error!(%fatal, "an essential task ended; stopping so that the service manager restarts the process");
+                code = ExitCode::FAILURE;
+            }
+        }
+        notifier.stopping(GRACE);
+        drop(self.view);
+        // The drivers' last commits come first; the index is closed behind them.
+        let late = tasks.shutdown(GRACE).await;
+        self.index.close().await;
+        if !late.is_empty() {
+            tracing::warn!(tasks = late.join(", "), "did not end in time; what they had not made durable is read again");
+        }
+        code
+    }
+}
+
+/// The counts of one store.
+struct Count {
+    store: StoreMetrics,
+    all: Arc<Metrics>,
+}
+
+impl Meter for Count {
+    fn read(&self, changes: u64) {
+        self.store.read(changes);
+    }
+    fn applied(&self, changes: u64) {
+        self.store.applied(changes);
+    }
+    fn error(&self, class: Class) {
+        self.store.error(class);
+    }
+    fn latency(&self, after: Duration) {
+        self.store.latency(after);
+    }
+    fn violation(&self) {
+        self.all.soundness_violation();
+    }
+}
+
+impl crate::replicate::Pulse for Pulse {
+    fn beat(&self) {
+        Pulse::beat(self);
+    }
+}
