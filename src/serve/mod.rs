@@ -79,9 +79,9 @@ pub struct View {
     /// When this process began to look.
     pub started: Stamp,
     /// The measured bound on the difference between our clock and the source's.
-    pub clock_skew: Arc<dyn Fn() -> Duration + Send + Sync>,
+    pub clock_skew: Box<dyn Fn() -> Duration + Send + Sync>,
     /// The essential tasks that show no life, by name; empty when all do.
-    pub lifeless: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    pub lifeless: Box<dyn Fn() -> Vec<String> + Send + Sync>,
     /// Cancelled when the process stops: event streams end.
     pub stopping: CancellationToken,
 }

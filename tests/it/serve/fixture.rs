@@ -200,8 +200,8 @@ impl Parts {
             tokens,
             started: now,
             clock: Arc::clone(&self.clock),
-            clock_skew: Arc::new(|| Duration::ZERO),
-            lifeless: Arc::new(Vec::new),
+            clock_skew: Box::new(|| Duration::ZERO),
+            lifeless: Box::new(Vec::new),
             stopping: self.tasks.stopping(),
         }
     }
@@ -269,7 +269,7 @@ impl Server {
         let lifeless = Arc::new(Mutex::new(Vec::new()));
         let shown = Arc::clone(&lifeless);
         let parts = Parts { index: index.clone(), recovery: script.clone(), clock, tasks: tasks.clone() };
-        let view = View { lifeless: Arc::new(move || shown.lock().unwrap().clone()), ..parts.view(tokens) };
+        let view = View { lifeless: Box::new(move || shown.lock().unwrap().clone()), ..parts.view(tokens) };
         let address = launch(view, limits, tls, "127.0.0.1:0", &tasks).await;
         Self { address, index, script, lifeless, tasks, directory }
     }
