@@ -215,6 +215,15 @@ async fn a_promotion_is_followed_to_its_end_and_there_is_one() {
     let other = daemon.run("approver", &["promote", "--reason", "again", "--yes"]).await;
     assert_eq!(other.status.code(), Some(1));
     assert!(err(&other).contains("already promoted"), "{}", err(&other));
+    let exposition = reqwest::get(format!("http://{}/metrics", daemon.address)).await.unwrap().text().await.unwrap();
+    for line in [
+        "plimsoll_promote_state{state=\"promoted\"} 1\n",
+        "plimsoll_promote_step_duration_seconds_count{step=\"start-api\"} 1\n",
+        "\nplimsoll_rto_achieved_seconds ",
+        "plimsoll_store_state{kind=\"dynamodb\",state=\"fenced\",store=\"orders\"} 1\n",
+    ] {
+        assert!(exposition.contains(line), "{line}: {exposition}");
+    }
     let status = daemon.run("viewer", &["status"]).await;
     assert!(out(&status).contains("PROMOTED") && out(&status).contains("were not copied"), "{}", out(&status));
 }
