@@ -218,7 +218,10 @@ impl Running {
         let late = tasks.shutdown(GRACE).await;
         self.index.close().await;
         if !late.is_empty() {
-            tracing::warn!(tasks = late.join(", "), "did not end in time; what they had not made durable is read again");
+            tracing::warn!(
+                tasks = late.join(", "),
+                "did not end in time; what they had not made durable is read again"
+            );
         }
         code
     }

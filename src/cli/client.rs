@@ -12,6 +12,8 @@ use reqwest::{Method, StatusCode, Url, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::seams::{self, SystemClock};
+
 /// How a client command reaches the daemon.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Connection {
@@ -36,8 +38,8 @@ pub(super) struct Failure {
     pub(super) sentence: String,
     /// What to do.
     pub(super) hint: Option<String>,
-    /// The answer's status, when there was an answer.
-    pub(super) status: Option<u16>,
+    /// No answer came, or one that says "not now": asking again may help.
+    pub(super) again: bool,
     /// The answer's problem, when it was one.
     pub(super) problem: Option<Value>,
 }
@@ -45,12 +47,11 @@ pub(super) struct Failure {
 impl Failure {
     /// A sentence and what to do.
     pub(super) fn new(sentence: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), hint: Some(hint.into()), status: None, problem: None }
+        Self { sentence: sentence.into(), hint: Some(hint.into()), again: false, problem: None }
     }
 
-    /// Did no answer come, so that asking again may help?
-    pub(super) fn is_silence(&self) -> bool {
-        self.status.is_none_or(|status| matches!(status, 408 | 429 | 502 | 503 | 504))
+    fn again(self) -> Self {
+        Self { again: true, ..self }
     }
 
     /// The name of the problem: `gate-refused`.
@@ -151,13 +152,19 @@ impl Client {
         if let Some(after) = after {
             request = request.header("Last-Event-ID", after.to_string());
         }
-        let answer = request.timeout(Duration::MAX).send().await.map_err(|e| self.silent(&e))?;
+        let sent = seams::timeout(SystemClock::shared().as_ref(), ANSWER, request.send()).await;
+        let answer = sent.ok_or_else(|| self.mute())?.map_err(|e| self.silent(&e))?;
         if answer.status().is_success() { Ok(answer) } else { Err(self.refused(answer).await) }
     }
 
-    /// What is said of a stream that broke.
-    pub(super) fn broken(&self, error: &reqwest::Error) -> Failure {
-        self.silent(error)
+    /// The next bytes of an event stream; `None` at its end.
+    pub(super) async fn chunk(&self, answer: &mut reqwest::Response) -> Result<Option<bytes::Bytes>, Failure> {
+        let read = seams::timeout(SystemClock::shared().as_ref(), SILENCE, answer.chunk()).await;
+        read.ok_or_else(|| self.mute())?.map_err(|e| self.silent(&e))
+    }
+
+    fn mute(&self) -> Failure {
+        Failure::new(format!("{} has gone silent", self.url()), "is it still running?").again()
     }
 
     fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, Failure> {
@@ -173,11 +180,9 @@ impl Client {
         if !answer.status().is_success() {
             return Err(self.refused(answer).await);
         }
-        let status = answer.status().as_u16();
         let bytes = answer.bytes().await.map_err(|e| self.silent(&e))?;
-        serde_json::from_slice(&bytes).map_err(|e| Failure {
-            status: Some(status),
-            ..Failure::new(
+        serde_json::from_slice(&bytes).map_err(|e| {
+            Failure::new(
                 format!("{} answers, but not like this program's Plimsoll: {e}", self.url()),
                 "check --url, and that both are the same version",
             )
@@ -186,49 +191,44 @@ impl Client {
 
     async fn refused(&self, answer: reqwest::Response) -> Failure {
         let status = answer.status();
+        let again = matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504);
         let bytes = answer.bytes().await.unwrap_or_default();
         let problem = serde_json::from_slice::<Value>(&bytes).ok().filter(|p| p["detail"].is_string());
         let Some(problem) = problem else {
             let sentence = format!("{} answers {status}, but not like a Plimsoll", self.url());
-            return Failure { status: Some(status.as_u16()), ..Failure::new(sentence, "check --url") };
+            return Failure { again, ..Failure::new(sentence, "check --url") };
         };
         let mut hint = problem["hint"].as_str().map(str::to_owned);
         if status == StatusCode::UNAUTHORIZED && self.token.is_none() {
             hint = Some("give one with --token-file FILE or PLIMSOLL_TOKEN_FILE".into());
         }
         let sentence = problem["detail"].as_str().unwrap_or_default().to_owned();
-        Failure { sentence, hint, status: Some(status.as_u16()), problem: Some(problem) }
+        Failure { sentence, hint, again, problem: Some(problem) }
     }
 
     /// No answer: why, in words.
     fn silent(&self, error: &reqwest::Error) -> Failure {
         let (url, why) = (self.url(), chain(error));
+        if why.contains("CertificateRequired") || why.contains("certificate required") {
+            let what = format!("{url} asks for a client certificate");
+            return Failure::new(what, "give one, with its key, with --client-cert-file");
+        }
         if why.contains("certificate") || why.contains("UnknownIssuer") {
             let what = format!("the certificate of {url} is not trusted: {why}");
             return Failure::new(what, "give its authority with --ca-file, and use the name that is in it");
         }
         if error.is_timeout() {
-            return Failure::new(format!("{url} does not answer"), "is it running, and is the way to it open?");
+            return Failure::new(format!("{url} does not answer"), "is it running, and is the way to it open?").again();
         }
         if why.contains("refused") {
             let what = format!("no Plimsoll answers at {url} (connection refused)");
-            return Failure::new(what, "is it running, and is this its address? --url or PLIMSOLL_URL says which");
+            return Failure::new(what, "is it running, and is this its address? --url or PLIMSOLL_URL says which")
+                .again();
         }
         if why.contains("dns error") || why.contains("failed to lookup") {
             return Failure::new(format!("the name in {url} cannot be resolved: {why}"), "check --url");
         }
-        Failure::new(format!("no Plimsoll answers at {url}: {why}"), "check --url, and http:// or https://")
-    }
-}
-
-/// Bytes of an event stream, at most [`SILENCE`] apart.
-pub(super) async fn next_chunk(
-    client: &Client,
-    answer: &mut reqwest::Response,
-) -> Result<Option<bytes::Bytes>, Failure> {
-    match crate::seams::timeout(crate::seams::SystemClock::shared().as_ref(), SILENCE, answer.chunk()).await {
-        Some(chunk) => chunk.map_err(|e| client.broken(&e)),
-        None => Err(Failure::new(format!("{} has gone silent", client.url()), "is it still running?")),
+        Failure::new(format!("no Plimsoll answers at {url}: {why}"), "check --url, and http:// or https://").again()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::client::{Client, Failure, next_chunk};
+use super::client::{Client, Failure};
 use super::promote::Ended;
 use super::{complain, print};
 use crate::promote::{Entry, Event, Report, Stage};
@@ -43,7 +43,7 @@ pub(super) async fn to_the_end(client: &Client, clock: &SharedClock, id: &str) -
     loop {
         match read_stream(client, id, &mut last).await {
             Ok(()) => pause = Duration::ZERO,
-            Err(failure) if failure.is_silence() => {
+            Err(failure) if failure.again => {
                 if !silent {
                     complain(&format!("{failure}; the promotion goes on without us, and we look again"));
                 }
@@ -56,11 +56,17 @@ pub(super) async fn to_the_end(client: &Client, clock: &SharedClock, id: &str) -
             Ok(report) => {
                 silent = false;
                 if let Some(ended) = ended(&report) {
+                    // What happened while we were cut off is told before the report.
+                    if last.is_none_or(|seen| seen < report.last_event)
+                        && let Err(failure) = read_stream(client, id, &mut last).await
+                    {
+                        complain(&failure.to_string());
+                    }
                     print(&format!("\n{}", report.text()));
                     return Ok(ended);
                 }
             }
-            Err(failure) if failure.is_silence() => {}
+            Err(failure) if failure.again => {}
             Err(failure) => return Err(failure),
         }
         pause = (pause * 2).clamp(Duration::from_millis(500), PAUSE_MAX);
@@ -82,7 +88,7 @@ fn ended(report: &Report) -> Option<Ended> {
 async fn read_stream(client: &Client, id: &str, last: &mut Option<u64>) -> Result<(), Failure> {
     let mut answer = client.events(&format!("/v1/promotions/{id}/events"), *last).await?;
     let mut lines = Lines::default();
-    while let Some(chunk) = next_chunk(client, &mut answer).await? {
+    while let Some(chunk) = client.chunk(&mut answer).await? {
         let complete = lines.push(&chunk);
         // Only a comment: nothing has happened for a while. The report may know why.
         if complete.is_empty() && lines.rest.is_empty() && lines.data.is_empty() {
@@ -117,7 +123,7 @@ fn sentence(entry: &Entry) -> String {
         Entry::Intent { step, attempt: 1, .. } => format!("{step}: begins"),
         Entry::Intent { step, attempt, .. } => format!("{step}: attempt {attempt}"),
         Entry::Outcome { step, result, .. } => format!("{step}: sent ({})", plain(result)),
-        Entry::Checked { step, world } => format!("{step}: {}", plain(world)),
+        Entry::Checked { step, world } => format!("{step}: found {}", plain(world)),
         Entry::Settled { step, end } => match end.detail() {
             Some(detail) if !detail.is_empty() => format!("{step}: {} ({detail})", end.word()),
             _ => format!("{step}: {}", end.word()),

@@ -151,12 +151,12 @@ async fn start(client: &Client, clock: &SharedClock, key: &str, body: &Value) ->
     let mut tries = 1;
     loop {
         match client.post::<Value>("/v1/promote", key, body).await {
-            Err(failure) if failure.is_silence() && tries < TRIES => {
+            Err(failure) if failure.again && tries < TRIES => {
                 complain(&format!("{failure}; trying again"));
                 tries += 1;
                 clock.sleep(PAUSE).await;
             }
-            Err(failure) if failure.is_silence() => {
+            Err(failure) if failure.again => {
                 let hint = format!(
                     "it may have been started all the same; ask again with --idempotency-key {key}, which never starts a second one"
                 );

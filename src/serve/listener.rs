@@ -105,6 +105,9 @@ impl Listener {
         };
         let socket = TcpListener::bind(serve.listen).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
+        if tls.is_none() && !address.ip().is_loopback() {
+            tracing::warn!(%address, "listening beyond this machine without TLS: tokens travel in the clear");
+        }
         Ok(Self { socket, tls, address, limits })
     }
 

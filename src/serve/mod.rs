@@ -46,7 +46,7 @@ mod router;
 
 pub use listener::{Limits, Listener, StartError, tokens};
 pub use promoting::Promoting;
-pub use recovery::{Event, Recovery, Started};
+pub use recovery::{Event, Recovery, Started, Timings};
 pub use status::{Fleet, Status, Watched};
 
 use std::sync::Arc;
@@ -104,6 +104,7 @@ impl View {
     pub fn exposition(&self) -> String {
         let marks = self.index.snapshot();
         let stores: Vec<(_, _, Terms)> = self.fleet.stores.iter().map(|s| (s.id.clone(), s.kind, s.terms)).collect();
+        let timings = self.recovery.timings();
         let checks: Vec<_> = self.checks().into_iter().map(|c| (c.check, c.passes)).collect();
         self.metrics.render(&Scrape {
             now: self.clock.now(),
@@ -112,7 +113,9 @@ impl View {
             board: &self.board,
             stores: &stores,
             rto_objective: self.fleet.rto,
-            phase: Some(&self.recovery.phase()),
+            phase: &self.recovery.phase(),
+            steps: &timings.steps,
+            rto_achieved: timings.rto,
             checks: &checks,
         })
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::problem::Problem;
-use super::recovery::{Event, Recovery, Started};
+use super::recovery::{Event, Recovery, Started, Timings};
 use crate::promote::{Answers, Authorized, PlanError, Promotions, Request, RunError, StartError};
 
 /// The promotions of this process, as the API speaks of them.
@@ -72,6 +72,19 @@ impl From<RunError> for Problem {
 impl Recovery for Promoting {
     fn phase(&self) -> String {
         self.0.phase().label().to_owned()
+    }
+
+    fn timings(&self) -> Timings {
+        let mut timings = Timings::default();
+        for report in self.0.list().iter().filter_map(|one| self.0.get(&one.promotion)) {
+            for step in report.steps.iter().filter(|step| step.end.is_some()) {
+                if let (Some(started), Some(ended)) = (step.started_at, step.ended_at) {
+                    timings.steps.push((step.id.to_string(), ended.0.since(started.0)));
+                }
+            }
+            timings.rto = report.rto_seconds.map(|rto| rto.0).or(timings.rto);
+        }
+        timings
     }
 
     async fn plan(&self) -> Result<Value, Problem> {

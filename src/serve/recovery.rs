@@ -1,5 +1,7 @@
 //! What the API asks of the recovery: the facade of `promote`, in the API's own words.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde_json::Value;
 
@@ -28,11 +30,23 @@ pub struct Event {
     pub data: Value,
 }
 
+/// How long promotions took, as the journal tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Each step that has ended, of every promotion.
+    pub steps: Vec<(String, Duration)>,
+    /// The last completed promotion, from the call to its end.
+    pub rto: Option<Duration>,
+}
+
 /// The recovery.
 #[async_trait]
 pub trait Recovery: Send + Sync {
     /// The phase of the application.
     fn phase(&self) -> String;
+
+    /// How long promotions took.
+    fn timings(&self) -> Timings;
 
     /// What a promotion would do and lose now.
     async fn plan(&self) -> Result<Value, Problem>;

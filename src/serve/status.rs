@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::change::{SourceTime, Stamp, StoreId};
+use crate::config::Config;
 use crate::rpo::{Rpo, State, Terms, assess, assess_app};
 use crate::watermark::{Board, Mark, Vitals, Watermarks};
 
@@ -166,6 +167,18 @@ pub struct Facts<'a> {
 }
 
 impl Fleet {
+    /// As the configuration says, with its stores as they were opened.
+    pub fn of(config: &Config, stores: Vec<Watched>) -> Self {
+        Self {
+            app: config.app.clone(),
+            primary: config.primary.region.clone(),
+            standby: config.standby.region.clone(),
+            rpo: config.objectives.rpo,
+            rto: config.objectives.rto,
+            stores,
+        }
+    }
+
     /// The status of the application.
     pub fn status(&self, facts: &Facts<'_>) -> Status {
         let verdicts: Vec<Rpo> =

@@ -116,13 +116,13 @@ families! {
         "1 for the application's phase, 0 for the others: replicating, catching_up, fenced, promoting, promoted, held, failing_back.";
     /// By the step's journal key.
     PROMOTE_STEP = "promote_step_duration_seconds", Shape::Histogram(STEP), &["step"],
-        "Duration of a promotion's step from its first attempt to its end, seconds. A step appears when it has run.";
+        "Duration of a promotion's step from its first record to its end, seconds, over all promotions in the journal. A step appears when it has run.";
     /// From the configuration.
     RTO_OBJECTIVE = "rto_objective_seconds", Shape::Gauge, &[],
         "The RTO allowed for the application, seconds.";
     /// Of the last promotion.
     RTO_ACHIEVED = "rto_achieved_seconds", Shape::Gauge, &[],
-        "Duration of the last completed promotion of this process, seconds. Absent before the first.";
+        "Duration of the last completed promotion, seconds. Absent before the first.";
     /// What /readyz answers by.
     READINESS = "readiness_check_status", Shape::Gauge, &["check"],
         "1 while the check of /readyz passes, 0 while it fails.";

@@ -22,17 +22,8 @@ pub struct Metrics {
     latency: HistogramVec,
     index_commit: Histogram,
     aws_requests: IntCounterVec,
-    promote_step: HistogramVec,
     soundness: IntCounter,
-    told: Mutex<Told>,
     stores: Mutex<BTreeMap<StoreId, StoreMetrics>>,
-}
-
-/// What was told once and is shown until told otherwise.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Told {
-    pub(super) promote_state: Option<String>,
-    pub(super) rto_achieved: Option<Duration>,
 }
 
 /// The counters of one store. Cheap to clone.
@@ -81,10 +72,8 @@ impl Metrics {
             latency: histograms(&registry, &catalogue::REPLICATION_LATENCY),
             index_commit: histograms(&registry, &catalogue::INDEX_COMMIT).with_label_values::<&str>(&[]),
             aws_requests: counters(&registry, &catalogue::AWS_REQUESTS),
-            promote_step: histograms(&registry, &catalogue::PROMOTE_STEP),
             soundness: counters(&registry, &catalogue::SOUNDNESS).with_label_values::<&str>(&[]),
             registry,
-            told: Mutex::default(),
             stores: Mutex::default(),
         })
     }
@@ -112,28 +101,9 @@ impl Metrics {
         self.aws_requests.with_label_values(&[service, operation, outcome]).inc();
     }
 
-    /// The application's phase, where the scrape is not told it by the recovery itself.
-    pub fn promote_state(&self, state: &str) {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).promote_state = Some(state.to_owned());
-    }
-
-    /// A step of a promotion took this long, from its first attempt to its end.
-    pub fn promote_step(&self, step: &str, d: Duration) {
-        self.promote_step.with_label_values(&[step]).observe(d.as_secs_f64());
-    }
-
-    /// A promotion was completed and took this long.
-    pub fn rto_achieved(&self, d: Duration) {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).rto_achieved = Some(d);
-    }
-
     /// A published watermark was found untrue.
     pub fn soundness_violation(&self) {
         self.soundness.inc();
-    }
-
-    pub(super) fn told(&self) -> Told {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
@@ -147,7 +117,7 @@ fn counters(registry: &Registry, family: &Family) -> IntCounterVec {
     registered(registry, vec.expect("the catalogue's names and labels are valid, a test says so"))
 }
 
-fn histograms(registry: &Registry, family: &Family) -> HistogramVec {
+pub(super) fn histograms(registry: &Registry, family: &Family) -> HistogramVec {
     let Shape::Histogram(buckets) = family.shape else { unreachable!("{} is no histogram", family.name) };
     let opts = HistogramOpts::new(family.name, family.help).buckets(buckets.to_vec());
     registered(

@@ -9,7 +9,7 @@ use prometheus::{GaugeVec, Opts, Registry, TextEncoder};
 
 use super::Metrics;
 use super::catalogue::{self, Family};
-use super::metrics::registered;
+use super::metrics::{histograms, registered};
 use crate::change::{Stamp, StoreId};
 use crate::rpo::Terms;
 use crate::rpo::{Rpo, State, assess, assess_app};
@@ -36,8 +36,12 @@ pub struct Scrape<'a> {
     pub stores: &'a [(StoreId, &'static str, Terms)],
     /// The RTO allowed.
     pub rto_objective: Duration,
-    /// The application's phase; `None` when there is no recovery to ask.
-    pub phase: Option<&'a str>,
+    /// The application's phase.
+    pub phase: &'a str,
+    /// How long each step of a promotion took, of all promotions in the journal.
+    pub steps: &'a [(String, Duration)],
+    /// How long the last completed promotion took.
+    pub rto_achieved: Option<Duration>,
     /// What /readyz answers by: name and whether it passes.
     pub checks: &'a [(&'static str, bool)],
 }
@@ -45,16 +49,15 @@ pub struct Scrape<'a> {
 impl Metrics {
     /// The exposition, families sorted by name.
     pub fn render(&self, scrape: &Scrape<'_>) -> String {
-        let now = self.judge(scrape);
+        let now = Self::judge(scrape);
         let mut families = self.gather();
         families.extend(now.gather());
         families.sort_by(|a, b| a.name().cmp(b.name()));
         TextEncoder::new().encode_to_string(&families).expect("gathered families are not empty and encode to text")
     }
 
-    fn judge(&self, scrape: &Scrape<'_>) -> Registry {
+    fn judge(scrape: &Scrape<'_>) -> Registry {
         let registry = Registry::new();
-        let told = self.told();
         let verdicts: Vec<Rpo> = scrape
             .stores
             .iter()
@@ -73,14 +76,18 @@ impl Metrics {
         single(&catalogue::APP_RPO, secs(app.rpo));
         single(&catalogue::APP_SKEW, secs(app.skew));
         single(&catalogue::RTO_OBJECTIVE, Some(scrape.rto_objective.as_secs_f64()));
-        single(&catalogue::RTO_ACHIEVED, told.rto_achieved.map(|d| d.as_secs_f64()));
+        single(&catalogue::RTO_ACHIEVED, scrape.rto_achieved.map(|d| d.as_secs_f64()));
 
-        let current = scrape.phase.or(told.promote_state.as_deref()).unwrap_or("replicating");
         let phases = gauges(&registry, &catalogue::PROMOTE_STATE);
         for phase in PHASES {
             phases.with_label_values(&[phase]).set(0.0);
         }
-        phases.with_label_values(&[current]).set(1.0);
+        phases.with_label_values(&[scrape.phase]).set(1.0);
+
+        let steps = histograms(&registry, &catalogue::PROMOTE_STEP);
+        for (step, took) in scrape.steps {
+            steps.with_label_values(&[step]).observe(took.as_secs_f64());
+        }
 
         let readiness = gauges(&registry, &catalogue::READINESS);
         for (check, passes) in scrape.checks {

@@ -66,7 +66,6 @@ fn fed() -> std::sync::Arc<Metrics> {
     orders.latency(Duration::from_millis(700));
     metrics.index_commit(Duration::from_millis(3));
     metrics.aws_request("dynamodb", "BatchWriteItem", "ok");
-    metrics.promote_step("fence", Duration::from_secs(2));
     metrics
 }
 
@@ -78,7 +77,9 @@ fn render(metrics: &Metrics, marks: &Watermarks, board: &Board, stores: &[(Store
         board,
         stores,
         rto_objective: Duration::from_secs(900),
-        phase: None,
+        phase: "replicating",
+        steps: &[("fence".into(), Duration::from_secs(2))],
+        rto_achieved: Some(Duration::from_secs(61)),
         checks: &[("index", true), ("stores", false)],
     })
 }
@@ -102,7 +103,6 @@ fn every_metric_of_the_catalogue_can_appear() {
     let (marks, board, mut stores) = fixed();
     stores.truncate(1);
     let metrics = fed();
-    metrics.rto_achieved(Duration::from_secs(61));
     let text = render(&metrics, &marks, &board, &stores);
     for family in catalogue::ALL {
         assert!(text.contains(&format!("# TYPE {} {}\n", family.name, family.shape.label())), "{}", family.name);
@@ -165,7 +165,9 @@ fn a_hung_driver_shows() {
         board: &board,
         stores: &stores,
         rto_objective: Duration::from_secs(900),
-        phase: Some("held"),
+        phase: "held",
+        steps: &[],
+        rto_achieved: None,
         checks: &[],
     });
     assert!(

@@ -115,14 +115,14 @@ impl Daemon {
 }
 
 /// The program with nothing of the test's environment, and nobody at its terminal.
-fn program(url: &str) -> Command {
+pub(crate) fn program(url: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
     command.env_clear().env("PLIMSOLL_URL", url);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
-async fn finish(mut command: Command) -> Output {
+pub(crate) async fn finish(mut command: Command) -> Output {
     tokio::time::timeout(Duration::from_secs(60), command.output()).await.expect("the command ends").unwrap()
 }
 
@@ -130,7 +130,7 @@ fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn err(output: &Output) -> String {
+pub(crate) fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -215,6 +215,15 @@ async fn a_promotion_is_followed_to_its_end_and_there_is_one() {
     let other = daemon.run("approver", &["promote", "--reason", "again", "--yes"]).await;
     assert_eq!(other.status.code(), Some(1));
     assert!(err(&other).contains("already promoted"), "{}", err(&other));
+    let exposition = reqwest::get(format!("http://{}/metrics", daemon.address)).await.unwrap().text().await.unwrap();
+    for line in [
+        "plimsoll_promote_state{state=\"promoted\"} 1\n",
+        "plimsoll_promote_step_duration_seconds_count{step=\"start-api\"} 1\n",
+        "\nplimsoll_rto_achieved_seconds ",
+        "plimsoll_store_state{kind=\"dynamodb\",state=\"fenced\",store=\"orders\"} 1\n",
+    ] {
+        assert!(exposition.contains(line), "{line}: {exposition}");
+    }
     let status = daemon.run("viewer", &["status"]).await;
     assert!(out(&status).contains("PROMOTED") && out(&status).contains("were not copied"), "{}", out(&status));
 }

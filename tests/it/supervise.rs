@@ -116,3 +116,37 @@ async fn nobody_listens_and_nothing_stops() {
     notifier.ready("x");
     notifier.feed();
 }
+
+/// The environment decides: this test runs itself again as the child of a service manager.
+#[tokio::test]
+async fn the_environment_names_the_socket() {
+    if std::env::var_os("PLIMSOLL_TEST_CHILD").is_some() {
+        let notifier = Arc::new(Notifier::from_env());
+        let (clock, stop) = (plimsoll::seams::SystemClock::shared(), CancellationToken::new());
+        stop.cancel();
+        watch(notifier, Pulses::new(clock.clone()), || "child".into(), clock, stop).await;
+        return;
+    }
+    let abstract_name = format!("plimsoll-test-{}", std::process::id());
+    let address = {
+        use std::os::linux::net::SocketAddrExt;
+        std::os::unix::net::SocketAddr::from_abstract_name(&abstract_name).unwrap()
+    };
+    let hidden = std::os::unix::net::UnixDatagram::bind_addr(&address).unwrap();
+    hidden.set_nonblocking(true).unwrap();
+    let hidden = Systemd { socket: UnixDatagram::from_std(hidden).unwrap(), ..Systemd::new() };
+    let plain = Systemd::new();
+    for (systemd, name) in [(&plain, plain.path.clone()), (&hidden, format!("@{abstract_name}").into())] {
+        let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "supervise::the_environment_names_the_socket"]);
+        child
+            .env("PLIMSOLL_TEST_CHILD", "1")
+            .env("NOTIFY_SOCKET", name)
+            .env("WATCHDOG_USEC", "30000000")
+            .env_remove("WATCHDOG_PID");
+        let child = child.kill_on_drop(true).output().await.unwrap();
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+        systemd.socket.readable().await.unwrap();
+        assert_eq!(systemd.heard(), ["WATCHDOG=1", "STATUS=child"]);
+    }
+}

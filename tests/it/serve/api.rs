@@ -1,9 +1,12 @@
 //! Who may call what, and what is answered.
 
+use std::time::Duration;
+
+use plimsoll::serve::auth::Tokens;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::fixture::{APPROVER, OPERATOR, Server, VIEWER, short};
+use super::fixture::{APPROVER, OPERATOR, Parts, Server, VIEWER, fresh_mark, orders, short};
 
 /// Method, path, and how many of the roles (viewer, operator, approver) suffice.
 const GUARDED: [(&str, &str, usize); 10] = [
@@ -160,4 +163,21 @@ async fn a_changed_tokens_file_is_in_force_at_once() {
     assert_eq!(server.call("GET", "/v1/status", Some(VIEWER), "").await.status(), StatusCode::UNAUTHORIZED);
     let ready = server.call("GET", "/readyz", None, "").await;
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE, "nobody can promote: that is not ready");
+}
+
+#[tokio::test]
+async fn the_words_for_systemd_name_the_worst_store() {
+    let clock = plimsoll::seams::SystemClock::shared();
+    let server = Server::start().await;
+    let (index, recovery, tasks) = (server.index.clone(), server.script.clone(), server.tasks.clone());
+    let view = Parts { index, recovery, clock, tasks }.view(Tokens::none());
+    server.index.marks.lock().unwrap().stores.clear();
+    assert_eq!(view.words(), "replicating; worst: orders seeding, no RPO");
+    let mut mark = fresh_mark(&view.clock);
+    mark.record.through = mark.record.through.map(|w| w - Duration::from_secs(100));
+    mark.proved = None;
+    server.index.marks.lock().unwrap().stores.insert(orders(), mark);
+    let words = view.words();
+    assert!(words.starts_with("replicating; worst: orders unknown, up to 10"), "{words}");
+    assert!(words.ends_with(" s would be lost (objective 30 s)"), "{words}");
 }

@@ -16,7 +16,7 @@ use plimsoll::rpo::Terms;
 use plimsoll::seams::{SharedClock, SystemClock};
 use plimsoll::serve::auth::Tokens;
 use plimsoll::serve::problem::Problem;
-use plimsoll::serve::{Event, Fleet, Limits, Listener, Recovery, Started, View, Watched};
+use plimsoll::serve::{Event, Fleet, Limits, Listener, Recovery, Started, Timings, View, Watched};
 use plimsoll::supervise::Tasks;
 use plimsoll::telemetry::Metrics;
 use plimsoll::watermark::keys::Prefix;
@@ -97,6 +97,9 @@ impl Script {
 impl Recovery for Script {
     fn phase(&self) -> String {
         "replicating".into()
+    }
+    fn timings(&self) -> Timings {
+        Timings::default()
     }
     async fn plan(&self) -> Result<Value, Problem> {
         if *self.slow.lock().unwrap() {

@@ -10,7 +10,8 @@ use reqwest::{Certificate, Identity};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::fixture::{Server, drain, short};
+use super::fixture::{Server, VIEWER, drain, short};
+use crate::client::{err, finish, program};
 
 /// A certificate authority of a test.
 struct Authority {
@@ -139,4 +140,34 @@ fn wrong_files_are_told_at_the_start() {
     assert!(why(&no_ca).contains("not-a-ca.pem"), "{}", why(&no_ca));
     std::fs::set_permissions(&good.key_file, std::fs::Permissions::from_mode(0o644)).unwrap();
     assert!(why(&good).contains("chmod 600"), "{}", why(&good));
+}
+
+/// The command line over TLS: with the authority and a certificate of its own, and the sentences without them.
+#[tokio::test]
+async fn the_command_line_speaks_tls() {
+    let (ours, files) = (Authority::new("ours"), Files::new());
+    let pair = ours.issue(ExtendedKeyUsagePurpose::ServerAuth, 2099);
+    let server = Server::with(short(), Some(files.tls(&pair, Some(&ours.pem))), true).await;
+    let own = ours.issue(ExtendedKeyUsagePurpose::ClientAuth, 2099);
+    let (ca, own) = (files.put("trust.pem", &ours.pem), files.put("own.pem", &format!("{}{}", own.0, own.1)));
+    let token = files.put("token", VIEWER);
+    let command = || {
+        let mut command = program(&format!("https://{}", server.address));
+        command.args(["status", "--token-file"]).arg(&token);
+        command
+    };
+    let mut full = command();
+    full.arg("--ca-file").arg(&ca).arg("--client-cert-file").arg(&own);
+    let full = finish(full).await;
+    assert!(full.status.success(), "{}", err(&full));
+    let mut distrusting = command();
+    distrusting.arg("--client-cert-file").arg(&own);
+    let said = err(&finish(distrusting).await);
+    assert!(said.contains("is not trusted") && said.contains("--ca-file"), "{said}");
+    let mut unknown = command();
+    unknown.arg("--ca-file").arg(&ca);
+    let unknown = finish(unknown).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    let said = err(&unknown);
+    assert!(said.contains("--client-cert-file"), "{said}");
 }
