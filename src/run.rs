@@ -61,7 +61,7 @@ struct Running {
     index: Arc<RocksIndex>,
     view: Arc<View>,
     /// Drivers end when nobody holds their fleet.
-    _fleet: Arc<Fleet>,
+    fleet: Arc<Fleet>,
 }
 
 /// A store with what the process knows about it.
@@ -137,7 +137,7 @@ async fn start(config: &Config, tasks: &Tasks, notifier: &Arc<Notifier>) -> Resu
     watch_over(tasks, notifier, &view, pulses, clock);
     notifier.ready(&format!("listening on {address}; {}", view.words()));
     tracing::info!(app = config.app, %address, stores = stores.len(), "plimsoll runs");
-    Ok(Running { index, view, _fleet: fleet })
+    Ok(Running { index, view, fleet })
 }
 
 fn open_index(
@@ -216,7 +216,11 @@ impl Running {
         drop(self.view);
         // The drivers' last commits come first; the index is closed behind them.
         let late = tasks.shutdown(GRACE).await;
-        self.index.close().await;
+        if self.fleet.quiet() {
+            self.index.close().await;
+        } else {
+            self.index.close_unclean().await;
+        }
         if !late.is_empty() {
             tracing::warn!(
                 tasks = late.join(", "),
