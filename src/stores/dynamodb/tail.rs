@@ -82,16 +82,19 @@ impl Table {
         let page = match sent {
             Ok(page) => page,
             Err(error) => {
-                // The next read takes a new iterator from the last position.
-                self.cursors.set(spot.lane, None);
                 let service = error.as_service_error();
+                let mut failed = store_error(&error, false, "GetRecords", &on());
+                if failed.class != Class::Throttled {
+                    // The next read takes a new iterator from the last position. To be throttled says nothing about the
+                    // iterator, and a second call for a new one would only be throttled, too.
+                    self.cursors.set(spot.lane, None);
+                }
                 if service.is_some_and(|e| e.is_trimmed_data_access_exception()) {
                     return Ok(Read::Lost { why: self.gap(GapCause::Trimmed, spot.lane) });
                 }
                 if service.is_some_and(|e| e.is_resource_not_found_exception()) {
                     return self.missing(arn, spot.lane).await;
                 }
-                let mut failed = store_error(&error, false, "GetRecords", &on());
                 if service.is_some_and(|e| e.is_expired_iterator_exception()) {
                     failed.class = Class::Unavailable;
                 }
