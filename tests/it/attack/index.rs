@@ -42,7 +42,7 @@ async fn deleted_while_running_then_started_anew() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(daemon.now().await.watermark(ORDERS), watermark);
     watch.truthful().await;
-    daemon.terminate(GRACE).await;
+    daemon.kill9();
     // A new index over a table with data: what was there before is not proven to be in the standby.
     let mut daemon = pair.start().await;
     let status = daemon.state("seeding").await;
