@@ -173,7 +173,7 @@ impl Intercept for Watch {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date").and_then(|d| humantime_http(d));
+        let date = context.response().headers().get("date").and_then(humantime_http);
         if let (Some(date), Some(sent)) = (date, cfg.load::<Sent>()) {
             let skew = skew(date, sent.0.wall, self.clock.now().wall);
             self.skew.store(u64::try_from(skew.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
