@@ -116,10 +116,7 @@ impl Request {
     }
 
     fn is_stream_call(&self) -> bool {
-        matches!(
-            self,
-            Self::ListStreams(_) | Self::DescribeStream(_) | Self::GetShardIterator(_) | Self::GetRecords(_)
-        )
+        matches!(self, Self::ListStreams(_) | Self::DescribeStream(_) | Self::GetShardIterator(_) | Self::GetRecords(_))
     }
 }
 
@@ -152,8 +149,7 @@ async fn answer(region: Arc<Region>, wire: WireRequest) -> Reply {
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    let fault =
-        if region.faults.any() { region.faults.decide(&request.call(&wire), region.now()) } else { None };
+    let fault = if region.faults.any() { region.faults.decide(&request.call(&wire), region.now()) } else { None };
     match fault {
         None => perform(&region, request),
         Some(fault) => faulty(region, request, fault).await,

@@ -244,8 +244,7 @@ pub(super) fn get_records(region: &Region, input: GetRecords) -> Result<Vec<u8>,
         (page, table.iterator_generation, table.spec.clone(), stream.view)
     };
     let next = page.next.map(|at| Token { at, issued_millis: epoch_millis(now), generation, ..token }.write());
-    let records: Vec<_> =
-        page.records.iter().map(|change| Record::of(change, &spec, view, &region.name)).collect();
+    let records: Vec<_> = page.records.iter().map(|change| Record::of(change, &spec, view, &region.name)).collect();
     Ok(encoded(&Answer { records, next_shard_iterator: next }))
 }
 

@@ -25,11 +25,7 @@ impl AwsError {
     }
 
     pub(crate) fn table_not_found(table: &str) -> Self {
-        Self::new(
-            400,
-            "ResourceNotFoundException",
-            format!("Requested resource not found: Table: {table} not found"),
-        )
+        Self::new(400, "ResourceNotFoundException", format!("Requested resource not found: Table: {table} not found"))
     }
 
     pub(crate) fn stream_not_found(arn: &str) -> Self {

@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn what_dynamodb_cannot_hold_is_refused() {
-        for bad in ["", "-", "abc", "1e", "1e126", "1e-131", "0x10", "NaN", "1 ", "123456789012345678901234567890123456789"] {
+        for bad in
+            ["", "-", "abc", "1e", "1e126", "1e-131", "0x10", "NaN", "1 ", "123456789012345678901234567890123456789"]
+        {
             assert!(canonical(bad).is_err(), "{bad}");
         }
         assert!(canonical("9.9e125").is_ok());

@@ -235,7 +235,8 @@ impl Stream {
 
     /// Trims what was committed before `horizon`.
     pub(crate) fn trim_before(&mut self, horizon: SystemTime) {
-        let last_old = |shard: &Shard| shard.records.iter().take_while(|c| c.commit < horizon).last().map(|c| c.order());
+        let last_old =
+            |shard: &Shard| shard.records.iter().take_while(|c| c.commit < horizon).last().map(|c| c.order());
         if let Some(through) = self.shards.iter().filter_map(last_old).max() {
             self.trim(through);
         }
@@ -401,9 +402,8 @@ fn take(sequence: &mut u128) -> u128 {
 fn divide((low, high): (u64, u64), parts: usize) -> Vec<(u64, u64)> {
     let width = u128::from(high - low) + 1;
     let parts = (parts.max(1) as u128).min(width);
-    let edge = |part: u128| {
-        low + u64::try_from(width * part / parts).expect("an inner edge lies below the end of the range")
-    };
+    let edge =
+        |part: u128| low + u64::try_from(width * part / parts).expect("an inner edge lies below the end of the range");
     (0..parts).map(|part| (edge(part), if part + 1 == parts { high } else { edge(part + 1) - 1 })).collect()
 }
 
@@ -413,7 +413,8 @@ mod tests {
 
     #[test]
     fn parts_touch_and_cover() {
-        for (range, parts) in [((0, u64::MAX), 1), ((0, u64::MAX), 7), ((10, 12), 5), ((5, 5), 2), ((0, u64::MAX), 300)] {
+        for (range, parts) in [((0, u64::MAX), 1), ((0, u64::MAX), 7), ((10, 12), 5), ((5, 5), 2), ((0, u64::MAX), 300)]
+        {
             let cut = divide(range, parts);
             assert_eq!((cut[0].0, cut[cut.len() - 1].1), range);
             assert!(cut.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0));

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 async fn a_lost_answer_hides_a_write_that_happened() {
     let aws = server();
     let client = dynamodb(&aws);
-    let rule = aws.fault(FaultRule::on("PutItem").table("t").key("pk", Value::s("a")).times(1).fault(Fault::LoseAnswer));
+    let rule =
+        aws.fault(FaultRule::on("PutItem").table("t").key("pk", Value::s("a")).times(1).fault(Fault::LoseAnswer));
     let put = |pk: &str| client.put_item().table_name("t").set_item(Some(sdk_item(pk, 1))).send();
     put("other").await.unwrap();
     assert!(put("a").await.is_err());

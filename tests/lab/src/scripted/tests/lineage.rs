@@ -43,7 +43,10 @@ async fn a_split_keeps_each_key_on_one_line_of_descent() {
     put_all(2);
     let grandchild = aws.roll("t", &children[2]);
     put_all(3);
-    assert_eq!(children_of(&aws, &parent).await.into_iter().collect::<BTreeSet<_>>(), children.iter().cloned().collect());
+    assert_eq!(
+        children_of(&aws, &parent).await.into_iter().collect::<BTreeSet<_>>(),
+        children.iter().cloned().collect()
+    );
     assert_eq!(children_of(&aws, &children[2]).await, [grandchild.clone()]);
 
     let (listed, _) = list(&aws).await;
@@ -156,9 +159,8 @@ async fn a_stream_turned_off_and_on_is_another_stream() {
     aws.put("t", item("a", 1)).unwrap();
     let (old, shard) = (aws.stream_arn("t"), aws.open_shards("t").remove(0));
     let client = streams(&aws);
-    let describe = async |arn: &str| {
-        client.describe_stream().stream_arn(arn).send().await.unwrap().stream_description.unwrap()
-    };
+    let describe =
+        async |arn: &str| client.describe_stream().stream_arn(arn).send().await.unwrap().stream_description.unwrap();
     aws.disable_stream("t");
     aws.put("t", item("a", 2)).unwrap();
     let closed = describe(&old).await;

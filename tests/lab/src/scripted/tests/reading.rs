@@ -1,7 +1,7 @@
 //! Reading a stream: order, images, pages, iterators, delays.
 
 use super::{drain, item, iterator, server, streams, values};
-use crate::scripted::{FaultRule, Fault, Key, TableSpec, TrimPoint, ViewType};
+use crate::scripted::{Fault, FaultRule, Key, TableSpec, TrimPoint, ViewType};
 use aws_sdk_dynamodbstreams::primitives::DateTime;
 use aws_sdk_dynamodbstreams::types::{OperationType, ShardIteratorType, StreamViewType};
 use std::time::{Duration, UNIX_EPOCH};
@@ -42,11 +42,9 @@ async fn records_carry_what_happened_in_order() {
 #[tokio::test]
 async fn the_view_type_decides_the_images() {
     let aws = server();
-    for (view, new, old) in [
-        (ViewType::NewImage, true, false),
-        (ViewType::OldImage, false, true),
-        (ViewType::KeysOnly, false, false),
-    ] {
+    for (view, new, old) in
+        [(ViewType::NewImage, true, false), (ViewType::OldImage, false, true), (ViewType::KeysOnly, false, false)]
+    {
         aws.disable_stream("t");
         aws.enable_stream("t", view);
         aws.put("t", item("a", 1)).unwrap();

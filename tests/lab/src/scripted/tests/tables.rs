@@ -47,7 +47,11 @@ async fn a_table_is_made_described_listed_and_deleted() {
         .global_secondary_indexes(index)
         .billing_mode(BillingMode::PayPerRequest)
         .stream_specification(
-            StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewImage).build().unwrap(),
+            StreamSpecification::builder()
+                .stream_enabled(true)
+                .stream_view_type(StreamViewType::NewImage)
+                .build()
+                .unwrap(),
         )
         .send()
         .await
@@ -178,7 +182,10 @@ async fn batches_write_and_read_and_are_refused_whole() {
     }
     let got = client.batch_get_item().request_items("t", wanted.build().unwrap()).send().await.unwrap();
     let items = &got.responses.unwrap()["t"];
-    assert_eq!(items.iter().map(|item| item["v"].as_n().unwrap().as_str()).collect::<BTreeSet<_>>(), ["100", "2"].into());
+    assert_eq!(
+        items.iter().map(|item| item["v"].as_n().unwrap().as_str()).collect::<BTreeSet<_>>(),
+        ["100", "2"].into()
+    );
     assert!(got.unprocessed_keys.unwrap().is_empty());
 }
 
