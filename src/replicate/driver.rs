@@ -189,8 +189,12 @@ impl Driver {
                 self.start_applies(now);
             }
             self.start_commit(now, true);
-            let idle = self.applies == 0 && !self.committing && self.pending.is_empty() && !self.order.has_ready();
+            // Changes that wait for their next attempt count too.
+            let left = !closed && self.order.has_work();
+            let idle = self.applies == 0 && !self.committing && self.pending.is_empty() && !left;
             if idle || now.mono >= until {
+                let quiet = idle && self.order.strays_until(now.mono).is_none() && now.mono >= self.write_gate;
+                self.view.send_modify(|view| view.quiet = quiet);
                 return;
             }
             tokio::select! {
@@ -524,6 +528,7 @@ impl Driver {
             settled,
             source_trouble: self.troubles.source.text(),
             closed: closed && at_rest,
+            quiet: false,
         };
         self.view.send_if_modified(|have| {
             let changed = *have != view;

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, a module per part.
 
+mod attack;
 mod cli;
 mod client;
 mod config;
@@ -7,4 +8,5 @@ mod metrics;
 mod promote;
 mod serve;
 mod supervise;
+mod torture;
 mod watermark;
