@@ -16,6 +16,7 @@ mod pace;
 mod pending;
 mod trouble;
 mod window;
+mod writes;
 
 #[cfg(test)]
 pub(crate) mod testing;
