@@ -27,6 +27,10 @@ use bare::Keeps;
 use pair::Setup;
 use report::Row;
 
+/// The same as the daemon's, so that a loop differs from it by what it does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The daemon's default.
 const AT_ONCE: usize = 8;
 /// What the ratios are to.
