@@ -15,6 +15,8 @@ use crate::work;
 const RATE: u64 = 200;
 /// How long is measured.
 const FOR: Duration = Duration::from_secs(20);
+/// Before lateness counts: a table that was idle is first read after its longest pause.
+const WARM_UP: Duration = Duration::from_secs(3);
 /// Before an idle daemon is measured: its pauses between reads have grown to the longest.
 const SETTLE: Duration = Duration::from_secs(4);
 
@@ -32,7 +34,7 @@ pub(crate) async fn latency() -> Result<String, Trouble> {
     }
     let mut daemon = pair.daemon(folder.path(), stores).await?;
     let before = Usage::of(&daemon.pid().to_string())?;
-    let count = RATE * FOR.as_secs();
+    let (early, count) = (RATE * WARM_UP.as_secs(), RATE * (WARM_UP + FOR).as_secs());
     let mut tick = tokio::time::interval(Duration::from_secs(1) / RATE as u32);
     for number in 0..count {
         tick.tick().await;
@@ -51,7 +53,7 @@ pub(crate) async fn latency() -> Result<String, Trouble> {
         "", "p50", "p99", "max", "changes"
     );
     for (table, name, _) in tables {
-        let late = lateness(&pair, table)?;
+        let late = lateness(&pair, table, early)?;
         text += &format!(
             "{name:<34} {:>8.1} {:>8.1} {:>8.1} {:>9}\n",
             percentile(&late, 0.5),
@@ -65,8 +67,8 @@ pub(crate) async fn latency() -> Result<String, Trouble> {
     Ok(text)
 }
 
-/// The lateness of every change of a table, ms, sorted.
-fn lateness(pair: &Pair, table: &str) -> Result<Vec<f64>, Trouble> {
+/// The lateness of every change of a table from number `early` on, ms, sorted.
+fn lateness(pair: &Pair, table: &str, early: u64) -> Result<Vec<f64>, Trouble> {
     let mut arrived: HashMap<_, Vec<_>> = HashMap::new();
     for change in pair.y.arrivals(table) {
         if let Some(number) = change.new.as_deref().and_then(work::number) {
@@ -76,6 +78,9 @@ fn lateness(pair: &Pair, table: &str) -> Result<Vec<f64>, Trouble> {
     let mut late = Vec::new();
     for change in pair.x.history(table) {
         let number = change.new.as_deref().and_then(work::number).unwrap_or_default();
+        if number < early {
+            continue;
+        }
         let of_key = arrived.get(&*change.key).map(Vec::as_slice).unwrap_or_default();
         let first = of_key.iter().filter(|(n, _)| *n >= number).map(|(_, at)| *at).min();
         let at = first.ok_or_else(|| Trouble::new(format!("change {number} of {table} never arrived")))?;
