@@ -72,6 +72,8 @@ pub(super) struct Driver {
     survey_failures: u32,
     outstanding: usize,
     bytes: usize,
+    /// Until when writes of a former process may still land.
+    former_strays: Duration,
     /// No write before this: throttled, or strays of a former process may still land.
     write_gate: Duration,
     write_failures: u32,
@@ -79,6 +81,8 @@ pub(super) struct Driver {
     pub(super) last_progress: Option<Stamp>,
     source_answered: Option<Stamp>,
     next_show: Duration,
+    /// The last showing was left out: it is due.
+    hidden: bool,
     valve: watch::Receiver<Valve>,
     view: watch::Sender<View>,
     stop: CancellationToken,
@@ -96,7 +100,7 @@ impl Driver {
         let rhythm = store.rhythm();
         let now = deps.clock.now().mono;
         // A process that did not stop cleanly may have left writes that are still on their way (LE-4).
-        let write_gate =
+        let former_strays =
             if deps.clean_start || state.lanes.is_empty() { Duration::ZERO } else { now + rhythm.max_request_life };
         let mut driver = Self {
             order: Order::new(rhythm.max_request_life),
@@ -118,12 +122,14 @@ impl Driver {
             survey_failures: 0,
             outstanding: 0,
             bytes: 0,
-            write_gate,
+            former_strays,
+            write_gate: former_strays,
             write_failures: 0,
             troubles: super::trouble::Troubles::default(),
             last_progress: None,
             source_answered: None,
             next_show: Duration::ZERO,
+            hidden: false,
             valve,
             view,
             stop,
@@ -152,12 +158,24 @@ impl Driver {
                 biased;
                 () = stop.cancelled() => break,
                 Some(event) = self.events.next(), if !self.events.is_empty() => self.handle(event),
-                changed = self.valve.changed() => if changed.is_err() { break },
+                changed = self.valve.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    self.hurry();
+                }
                 () = clock.sleep(nap) => {}
             }
         }
         self.drain().await;
         Ok(())
+    }
+
+    /// A promotion waits: whoever is between two reads reads now.
+    fn hurry(&mut self) {
+        for lane in &mut self.lanes {
+            lane.due = Duration::ZERO;
+        }
     }
 
     /// Signal, stop reading, drain, last commit.
@@ -215,9 +233,10 @@ impl Driver {
             if lane.reading || lane.ended || lane.due > now.mono || self.reads >= MOST_READS {
                 continue;
             }
-            let (Some(record), Some(incarnation)) =
-                (self.state.lanes.get(&lane.lane).cloned(), self.state.record.incarnation.clone())
-            else {
+            let record = self.state.lanes.get(&lane.lane).filter(|r| r.phase == LanePhase::Reading).cloned();
+            let (Some(record), Some(incarnation)) = (record, self.state.record.incarnation.clone()) else {
+                // Lost by a survey while it was open.
+                lane.ended = true;
                 continue;
             };
             lane.reading = true;
@@ -278,7 +297,7 @@ impl Driver {
                             lane.moved = true;
                             self.pending.tip(now.mono);
                         }
-                        lane.settled = Some(asked.mono);
+                        lane.gave_all(asked.mono);
                         lane.due = now.mono + lane.pace.empty();
                     }
                     Read::End { children } => {
@@ -295,8 +314,11 @@ impl Driver {
                 self.troubles.source.failed(&error.chain(), "read of prodX failed");
                 let lane = &mut self.lanes[at];
                 lane.empties.broken();
-                lane.settled = Some(asked.mono);
                 lane.due = now.mono + lane.pace.failure(jitter);
+                if lane.pace.failing() {
+                    // As of now, not as of when it was asked: it may have hung.
+                    lane.gave_all(now.mono);
+                }
             }
         }
     }
@@ -307,9 +329,6 @@ impl Driver {
         let lane = &mut self.lanes[at];
         lane.empties.broken();
         lane.due = now.mono + lane.pace.records(page.full);
-        if !page.full {
-            lane.settled = Some(asked.mono);
-        }
         let through = self.state.lanes.get(&lane.lane).and_then(|r| r.through);
         for change in page.changes {
             if let Some(through) = through
@@ -321,6 +340,9 @@ impl Driver {
             lane.read_from = Some(change.position.clone());
             let entry = lane.window.push_change(change.position.clone(), change.at, change.size);
             self.order.push(Ticket { lane: at, entry }, change);
+        }
+        if !page.full {
+            lane.gave_all(asked.mono);
         }
     }
 
@@ -460,7 +482,7 @@ impl Driver {
     /// How long there is nothing to do, at most a second so that the vital signs stay fresh.
     fn nap(&self, closed: bool) -> Duration {
         let now = self.deps.clock.now().mono;
-        let mut wake = now + Duration::from_secs(1);
+        let mut wake = if self.hidden { self.next_show } else { now + Duration::from_secs(1) };
         if !closed {
             let room = self.outstanding < MOST_OUTSTANDING && self.bytes < MOST_BYTES && self.reads < MOST_READS;
             let due = self.lanes.iter().filter(|l| room && !l.reading && !l.ended).map(|l| l.due).min();
@@ -483,19 +505,23 @@ impl Driver {
     /// Shows the vital signs, and to a promotion what is left.
     fn show(&mut self, closed: bool) {
         let now = self.deps.clock.now();
-        if !closed && now.mono < self.next_show {
+        self.hidden = !closed && now.mono < self.next_show;
+        if self.hidden {
             return;
         }
         self.next_show = now.mono + SHOW_EVERY;
         let at_rest = self.applies == 0
             && !self.committing
             && self.pending.is_empty()
+            && now.mono >= self.former_strays
             && self.order.strays_until(now.mono).is_none();
-        let open = || self.lanes.iter().filter(|l| !l.ended);
-        let settled = open().map(|l| l.settled).min().unwrap_or(Some(now.mono));
+        if !self.committing && self.commit_failures == 0 {
+            self.lanes.iter_mut().for_each(OpenLane::settle);
+        }
+        let settled = self.lanes.iter().filter(|l| !l.ended).map(|l| l.settled).min().unwrap_or(Some(now.mono));
         let view = View {
             backlog: self.outstanding as u64,
-            settled: settled.filter(|_| self.pending.is_empty() && !self.committing),
+            settled,
             source_trouble: self.troubles.source.text(),
             closed: closed && at_rest,
         };
