@@ -196,9 +196,11 @@ impl Request {
         if problems.is_empty() { Ok(request) } else { Err(problems) }
     }
 
-    /// What makes two requests the same: a digest of everything in it.
+    /// What makes two requests the same: a digest of everything in it but the plan that the caller has seen. That one is
+    /// a condition on starting; whoever asks again under the same key, to follow, has not read it again.
     pub fn hash(&self) -> String {
-        let canonical = serde_json::to_vec(self).expect("a request is plain data with ordered maps");
+        let asked = Self { plan: None, ..self.clone() };
+        let canonical = serde_json::to_vec(&asked).expect("a request is plain data with ordered maps");
         hex(&Sha256::digest(&canonical))
     }
 }
