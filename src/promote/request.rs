@@ -70,6 +70,17 @@ pub enum Mode {
     Drill,
 }
 
+impl Mode {
+    /// As in the request and the report.
+    pub fn label(self) -> &'static str {
+        match self {
+            Mode::Failover => "failover",
+            Mode::Switchover => "switchover",
+            Mode::Drill => "drill",
+        }
+    }
+}
+
 /// A loss that the caller accepts for one store. Written `30s` or `@2026-11-23T14:02:07Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acceptance {
