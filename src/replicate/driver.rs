@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::lane::OpenLane;
+use super::lane::{Agenda, OpenLane};
 use super::order::{Order, Ticket};
 use super::pace::backoff;
 use super::pending::Pending;
@@ -59,6 +59,7 @@ pub(super) struct Driver {
     pub(super) state: StoreState,
     pub(super) lanes: Vec<OpenLane>,
     by_lane: HashMap<Lane, usize>,
+    agenda: Agenda,
     pub(super) order: Order,
     pub(super) parked: BTreeMap<Key, ParkedRetry>,
     pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
@@ -110,6 +111,7 @@ impl Driver {
             state,
             lanes: Vec::new(),
             by_lane: HashMap::new(),
+            agenda: Agenda::default(),
             parked: BTreeMap::new(),
             events: FuturesUnordered::new(),
             pending: Pending::default(),
@@ -135,7 +137,8 @@ impl Driver {
             stop,
         };
         driver.restore_parked(now);
-        driver.open_lanes(None);
+        let lanes: Vec<Lane> = driver.state.lanes.keys().cloned().collect();
+        driver.open_lanes(&lanes, None);
         driver
     }
 
@@ -162,20 +165,14 @@ impl Driver {
                     if changed.is_err() {
                         break;
                     }
-                    self.hurry();
+                    // A promotion waits: whoever is between two reads reads now.
+                    self.agenda.hurry();
                 }
                 () = clock.sleep(nap) => {}
             }
         }
         self.drain().await;
         Ok(())
-    }
-
-    /// A promotion waits: whoever is between two reads reads now.
-    fn hurry(&mut self) {
-        for lane in &mut self.lanes {
-            lane.due = Duration::ZERO;
-        }
     }
 
     /// Signal, stop reading, drain, last commit.
@@ -189,8 +186,12 @@ impl Driver {
                 self.start_applies(now);
             }
             self.start_commit(now, true);
-            let idle = self.applies == 0 && !self.committing && self.pending.is_empty() && !self.order.has_ready();
+            // Changes that wait for their next attempt count too.
+            let left = !closed && self.order.has_work();
+            let idle = self.applies == 0 && !self.committing && self.pending.is_empty() && !left;
             if idle || now.mono >= until {
+                let quiet = idle && self.order.strays_until(now.mono).is_none() && now.mono >= self.write_gate;
+                self.view.send_modify(|view| view.quiet = quiet);
                 return;
             }
             tokio::select! {
@@ -228,18 +229,16 @@ impl Driver {
         if self.outstanding >= MOST_OUTSTANDING || self.bytes >= MOST_BYTES {
             return;
         }
-        for at in 0..self.lanes.len() {
+        while self.reads < MOST_READS
+            && let Some(at) = self.agenda.take(now.mono)
+        {
             let lane = &mut self.lanes[at];
-            if lane.reading || lane.ended || lane.due > now.mono || self.reads >= MOST_READS {
-                continue;
-            }
             let record = self.state.lanes.get(&lane.lane).filter(|r| r.phase == LanePhase::Reading).cloned();
             let (Some(record), Some(incarnation)) = (record, self.state.record.incarnation.clone()) else {
                 // Lost by a survey while it was open.
                 lane.ended = true;
                 continue;
             };
-            lane.reading = true;
             self.reads += 1;
             let (store, name, from) = (Arc::clone(&self.store), lane.lane.clone(), lane.read_from.clone());
             self.events.push(Box::pin(async move {
@@ -262,7 +261,6 @@ impl Driver {
 
     fn on_read(&mut self, at: usize, asked: Stamp, read: Result<Read, StoreError>, now: Stamp) {
         self.reads -= 1;
-        self.lanes[at].reading = false;
         let jitter = self.deps.ids.fresh()[0];
         match read {
             Ok(read) => {
@@ -301,6 +299,10 @@ impl Driver {
                     lane.gave_all(now.mono);
                 }
             }
+        }
+        let lane = &self.lanes[at];
+        if !lane.ended {
+            self.agenda.add(lane.due, at);
         }
     }
 
@@ -352,17 +354,18 @@ impl Driver {
                 }
             }
         }
+        self.open_lanes(&touched.lanes, parent);
         if before != self.state.record || touched != Touched::default() {
             self.pending.decision(touched);
         }
-        self.open_lanes(parent);
     }
 
-    /// Makes an [`OpenLane`] of every lane that may be read and is not yet.
-    fn open_lanes(&mut self, proved: Option<Stamp>) {
-        for (lane, record) in &self.state.lanes {
+    /// Makes an [`OpenLane`] of every one of these lanes that may be read and is not yet.
+    fn open_lanes(&mut self, lanes: &[Lane], proved: Option<Stamp>) {
+        for (lane, record) in lanes.iter().filter_map(|lane| Some((lane, self.state.lanes.get(lane)?))) {
             if record.phase == LanePhase::Reading && !self.by_lane.contains_key(lane) {
                 self.by_lane.insert(lane.clone(), self.lanes.len());
+                self.agenda.add(Duration::ZERO, self.lanes.len());
                 self.lanes.push(OpenLane::new(lane.clone(), record.position.clone(), proved, &self.rhythm));
             }
         }
@@ -404,7 +407,7 @@ impl Driver {
         let mut wake = if self.hidden { self.next_show } else { now + Duration::from_secs(1) };
         if !closed {
             let room = self.outstanding < MOST_OUTSTANDING && self.bytes < MOST_BYTES && self.reads < MOST_READS;
-            let due = self.lanes.iter().filter(|l| room && !l.reading && !l.ended).map(|l| l.due).min();
+            let due = self.agenda.next().filter(|_| room);
             let survey =
                 Some(self.next_survey).filter(|_| !self.surveying && !self.committing && !self.pending.decisions());
             let parked = self.parked.values().map(|p| p.due).min();
@@ -443,6 +446,7 @@ impl Driver {
             settled,
             source_trouble: self.troubles.source.text(),
             closed: closed && at_rest,
+            quiet: false,
         };
         self.view.send_if_modified(|have| {
             let changed = *have != view;

@@ -1,6 +1,6 @@
 //! One lane being read: what is in memory of it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::pace::Pace;
@@ -16,8 +16,6 @@ pub(super) struct OpenLane {
     pub(super) pace: Pace,
     /// The last position handed out: ahead of the durable one by what is in the window.
     pub(super) read_from: Option<Position>,
-    /// A read is under way.
-    pub(super) reading: bool,
     /// When to read next, monotonic.
     pub(super) due: Duration,
     /// Nothing more will be read.
@@ -43,7 +41,6 @@ impl OpenLane {
             empties: EmptyRun::default(),
             pace: Pace::new(rhythm.poll_min, rhythm.poll_max),
             read_from: position,
-            reading: false,
             due: Duration::ZERO,
             ended: false,
             moved: false,
@@ -68,5 +65,54 @@ impl OpenLane {
             self.settled = Some(at);
             self.given.pop_front();
         }
+    }
+}
+
+/// When each lane that may be read is to be read next. Whichever has waited longest comes first: when more are due than can
+/// be read at one time, none starves, for one that is never read holds the whole store's watermark.
+#[derive(Debug, Default)]
+pub(super) struct Agenda(BTreeSet<(Duration, usize)>);
+
+impl Agenda {
+    /// Lane number `at` is to be read at `due`, monotonic. For a lane that is not on the agenda.
+    pub(super) fn add(&mut self, due: Duration, at: usize) {
+        self.0.insert((due, at));
+    }
+
+    /// Takes out the lane that is due longest.
+    pub(super) fn take(&mut self, now: Duration) -> Option<usize> {
+        let due = self.0.first().is_some_and(|(due, _)| *due <= now);
+        if due { self.0.pop_first().map(|(_, at)| at) } else { None }
+    }
+
+    /// When the next lane is due.
+    pub(super) fn next(&self) -> Option<Duration> {
+        self.0.first().map(|(due, _)| *due)
+    }
+
+    /// Every lane is due now.
+    pub(super) fn hurry(&mut self) {
+        self.0 = std::mem::take(&mut self.0).into_iter().map(|(_, at)| (Duration::ZERO, at)).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ds9_the_lane_that_waits_longest_is_read_first() {
+        let at = Duration::from_secs;
+        let mut agenda = Agenda::default();
+        (0..3).for_each(|lane| agenda.add(Duration::ZERO, lane));
+        assert_eq!((agenda.take(at(0)), agenda.take(at(0))), (Some(0), Some(1)));
+        // Both are due again before the third was read once.
+        (0..2).for_each(|lane| agenda.add(at(1), lane));
+        assert_eq!(agenda.take(at(5)), Some(2));
+        agenda.add(at(9), 2);
+        assert_eq!((agenda.take(at(5)), agenda.take(at(5)), agenda.take(at(5))), (Some(0), Some(1), None));
+        assert_eq!(agenda.next(), Some(at(9)));
+        agenda.hurry();
+        assert_eq!(agenda.take(at(5)), Some(2));
     }
 }

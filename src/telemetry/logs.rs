@@ -39,7 +39,9 @@ pub fn start() -> Result<(), String> {
             .map_err(|e| format!("RUST_LOG is {text:?}: {e}; use for example info,plimsoll=debug"))?,
         _ => EnvFilter::new("info"),
     };
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    // A line that cannot be written (a full disk, a pipe that nobody reads) is lost. To complain about it on stderr, as is
+    // the default, panics when stderr is what fails: a driver would end over its log, and its end could not be told either.
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).log_internal_errors(false);
     let started = match format {
         Format::Text => {
             log.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).try_init()

@@ -6,6 +6,7 @@
     reason = "tests look at real clocks, spawn, print, and fail by panicking"
 )]
 
+mod attack;
 mod cli;
 mod client;
 mod config;
@@ -13,4 +14,5 @@ mod metrics;
 mod promote;
 mod serve;
 mod supervise;
+mod torture;
 mod watermark;

@@ -75,8 +75,7 @@ impl Table {
         if left.is_empty() {
             return (vec![Outcome::Done; chosen.len()], None);
         }
-        let names =
-            chosen.first().and_then(|at| body(&changes[*at])).map(|b| b.key_names.as_slice()).unwrap_or_default();
+        let names = chosen.first().and_then(|at| body(&changes[*at])).map(|b| &*b.key_names).unwrap_or_default();
         let keys: Vec<Key> = left.iter().filter_map(|request| key_of(request, names)).collect();
         let written = |at: &usize| !keys.contains(&changes[*at].key);
         // What is left must be found again among what was sent, or nothing is believed to be written.

@@ -5,7 +5,7 @@
 //! disappearance, trimmed records) is a gap here.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodbstreams::types::{
     OperationType, Record, ShardFilter, ShardFilterType, ShardIteratorType, StreamStatus,
@@ -98,10 +98,10 @@ impl Table {
             }
         };
         let mut changes = Vec::with_capacity(page.records().len());
-        let mut bytes = 0;
+        let (mut bytes, mut names) = (0, None);
         for record in page.records.unwrap_or_default() {
             bytes += record.dynamodb().and_then(|d| d.size_bytes()).unwrap_or(0);
-            match self.change(record, spot.lane)? {
+            match self.change(record, spot.lane, &mut names)? {
                 Ok(change) => changes.push(change),
                 Err(why) => return Ok(Read::Lost { why }),
             }
@@ -229,7 +229,12 @@ impl Table {
     }
 
     /// A record as a change, or the gap that it shows.
-    fn change(&self, record: Record, lane: &Lane) -> Result<Result<Change, Gap>, StoreError> {
+    fn change(
+        &self,
+        record: Record,
+        lane: &Lane,
+        names: &mut Option<Arc<[String]>>,
+    ) -> Result<Result<Change, Gap>, StoreError> {
         let on = || format!("table {}, shard {lane}", self.settings.table);
         let bad = |what: &str| StoreError::new(Class::Invalid, what, on());
         let operation = record.event_name;
@@ -240,7 +245,7 @@ impl Table {
         let keys = data.keys.ok_or_else(|| bad("reading a record without keys"))?;
         let keys = item::from_stream(keys).map_err(|e| bad("reading a key").because(e))?;
         let key = item::identity(&keys);
-        let key_names = keys.keys().cloned().collect();
+        let key_names = item::key_names(&keys, names);
         let image = match (operation, data.new_image) {
             (Some(OperationType::Remove), _) => Image::Delete(keys),
             (Some(OperationType::Insert | OperationType::Modify), Some(new)) => {
@@ -255,6 +260,6 @@ impl Table {
             Image::Put(item) | Image::Delete(item) => item::size(item),
         };
         let position = Position(sequence.into());
-        Ok(Ok(Change { key, position, at, body: std::sync::Arc::new(Body { image, key_names }), size }))
+        Ok(Ok(Change { key, position, at, body: Arc::new(Body { image, key_names }), size }))
     }
 }
