@@ -9,6 +9,7 @@ use clap::Args;
 use super::client::{Client, Connection};
 use super::{complain, print};
 use crate::change::SourceTime;
+use crate::promote::When;
 use crate::seams::SystemClock;
 use crate::serve::status::{Status, StoreStatus, clock, span};
 
@@ -222,11 +223,8 @@ fn table(stores: &[&StoreStatus], now: SourceTime, look: Look) -> String {
 
 /// An RFC 3339 instant as its time of day and its age.
 fn since(text: &str, now: SourceTime) -> String {
-    match humantime::parse_rfc3339_weak(text) {
-        Ok(at) => {
-            let at = crate::change::Stamp::new(at, Duration::ZERO).wall;
-            format!("{} ({} ago)", clock(at, now), span(now.since(at)))
-        }
+    match When::parse(text) {
+        Ok(When(at)) => format!("{} ({} ago)", clock(at, now), span(now.since(at))),
         Err(_) => text.to_owned(),
     }
 }
