@@ -130,7 +130,7 @@ async fn the_report_says_who_why_when_and_what_was_lost() {
     let frozen = report.frozen.as_ref().unwrap();
     assert_eq!((frozen.fence, frozen.stores[0].parked), (FenceState::Unconfirmed, 0));
     assert_eq!(frozen.stores[0].watermark, Some(When(base())));
-    assert_eq!(frozen.stores[0].cutoff, "changes after 2026-11-23T14:00:00Z are lost");
+    assert_eq!(frozen.stores[0].cutoff, "changes after 2026-11-23T14:00:00Z may be lost");
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["fence"], "unconfirmed");
     assert_eq!(serde_json::from_value::<Report>(json).unwrap(), report);
