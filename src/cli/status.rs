@@ -152,7 +152,9 @@ pub(super) fn render(status: &Status, now: SourceTime, look: Look) -> String {
         status.standby.region,
         look.paint(&status.phase.to_uppercase(), if status.phase == "held" { "1;31" } else { "1" }),
     );
-    let rpo = status.rpo_seconds.map_or_else(|| "not known (a store has none)".into(), |_| seconds(status.rpo_seconds));
+    let fenced = !status.stores.is_empty() && status.stores.iter().all(|s| s.state == "fenced");
+    let none = if fenced { "measured no more: nothing flows from prodX" } else { "not known (a store has none)" };
+    let rpo = status.rpo_seconds.map_or_else(|| none.into(), |_| seconds(status.rpo_seconds));
     let over = status.rpo_seconds.is_none_or(|rpo| rpo > status.rpo_objective_seconds);
     text += &format!(
         "RPO {}, objective {}; RTO objective {}{}\n\n",
@@ -288,6 +290,12 @@ mod tests {
     }
 
     const NOW: SourceTime = SourceTime(1_763_900_527_000);
+
+    #[test]
+    fn after_the_fence_nobody_asks_for_a_number() {
+        let text = render(&status(vec![store("orders", "fenced", None)]), NOW, Look { color: false, width: 80 });
+        assert!(text.contains("RPO measured no more: nothing flows from prodX, objective"), "{text}");
+    }
 
     #[test]
     fn a_table_for_a_tired_human() {
