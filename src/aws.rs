@@ -31,7 +31,6 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use crate::change::{Class, SourceTime, Stamp};
 use crate::config::Region;
 use crate::seams::SharedClock;
-use crate::stores::StoreError;
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -202,7 +201,7 @@ impl Intercept for Watch {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date").and_then(|d| humantime_http(d));
+        let date = context.response().headers().get("date").and_then(humantime_http);
         if let (Some(date), Some(sent)) = (date, cfg.load::<Sent>()) {
             let skew = skew(date, sent.0.wall, self.clock.now().wall);
             self.skew.store(u64::try_from(skew.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -297,23 +296,8 @@ fn refused(error: Option<&(dyn std::error::Error + 'static)>) -> bool {
     false
 }
 
-/// The failure of a call as a [`StoreError`], with the service's own words.
-pub fn store_error<E>(error: &SdkError<E, HttpResponse>, write: bool, what: &str, on: &str) -> StoreError
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    let class = classify(error, write);
-    let hint = match class {
-        Class::Denied => Some("check the credentials and the policies in config/iam"),
-        Class::Missing => Some("check its name and region"),
-        _ => None,
-    };
-    let mut failed = StoreError::new(class, what, on).because(words(error));
-    failed.hint = hint.map(str::to_owned);
-    failed
-}
-
-fn words<E>(error: &SdkError<E, HttpResponse>) -> String
+/// What the service said, or what kept it from saying anything.
+pub fn words<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {

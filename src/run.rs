@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::aws::Aws;
 use crate::change::Class;
@@ -45,13 +45,33 @@ pub async fn run(checked: Checked) -> ExitCode {
         tracing::warn!("{warning}");
     }
     let notifier = Arc::new(Notifier::from_env());
+    // Before anything is open: a signal in the middle of the start must end in an orderly stop, too.
+    let signals = Signals::listen();
     let tasks = Tasks::new();
     match start(&checked.config, &tasks, &notifier).await {
-        Ok(running) => running.until_the_end(&tasks, &notifier).await,
+        Ok(running) => running.until_the_end(signals, &tasks, &notifier).await,
         Err(error) => {
             tracing::error!("{error}");
             tasks.shutdown(GRACE).await;
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// The signals that ask for a stop.
+struct Signals(Option<(Signal, Signal)>);
+
+impl Signals {
+    /// From here on none of them ends the process by itself.
+    fn listen() -> Self {
+        Self(signal(SignalKind::terminate()).ok().zip(signal(SignalKind::interrupt()).ok()))
+    }
+
+    /// The next one, or one that came before this was called.
+    async fn next(&mut self) -> &'static str {
+        match &mut self.0 {
+            Some((term, int)) => tokio::select! { _ = term.recv() => "SIGTERM", _ = int.recv() => "SIGINT" },
+            None => std::future::pending().await,
         }
     }
 }
@@ -61,7 +81,7 @@ struct Running {
     index: Arc<RocksIndex>,
     view: Arc<View>,
     /// Drivers end when nobody holds their fleet.
-    _fleet: Arc<Fleet>,
+    fleet: Arc<Fleet>,
 }
 
 /// A store with what the process knows about it.
@@ -107,7 +127,7 @@ async fn start(config: &Config, tasks: &Tasks, notifier: &Arc<Notifier>) -> Resu
         clock: Arc::clone(&clock),
         ids,
         tasks: tasks.clone(),
-        stores: stores.iter().map(|open| Kept::new(Arc::clone(&open.store), open.terms)).collect(),
+        stores: stores.iter().map(kept).collect(),
         promote: config.promote.clone(),
         rto: config.objectives.rto,
         skew: Arc::clone(&skew) as Arc<dyn Fn() -> Duration + Send + Sync>,
@@ -137,7 +157,7 @@ async fn start(config: &Config, tasks: &Tasks, notifier: &Arc<Notifier>) -> Resu
     watch_over(tasks, notifier, &view, pulses, clock);
     notifier.ready(&format!("listening on {address}; {}", view.words()));
     tracing::info!(app = config.app, %address, stores = stores.len(), "plimsoll runs");
-    Ok(Running { index, view, _fleet: fleet })
+    Ok(Running { index, view, fleet })
 }
 
 fn open_index(
@@ -165,6 +185,12 @@ fn open_store(config: &StoreConfig, aws: &Aws) -> Open {
     let store = config.settings.open(&config.id, aws);
     let terms = Terms { objective: config.rpo, period: store.rhythm().poll_max };
     Open { store, terms }
+}
+
+/// A store as a promotion sees it.
+fn kept(open: &Open) -> Kept {
+    let store = Arc::clone(&open.store);
+    Kept { id: store.id().clone(), terms: open.terms, steps: Arc::new(move |marks| store.promote_steps(marks)) }
 }
 
 fn watched(config: &Config, stores: &[Open]) -> serve::Fleet {
@@ -196,16 +222,10 @@ fn watch_over(tasks: &Tasks, notifier: &Arc<Notifier>, view: &Arc<View>, pulses:
 }
 
 impl Running {
-    async fn until_the_end(self, tasks: &Tasks, notifier: &Notifier) -> ExitCode {
-        let asked = async {
-            let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-                return std::future::pending().await;
-            };
-            tokio::select! { _ = term.recv() => "SIGTERM", _ = int.recv() => "SIGINT" }
-        };
+    async fn until_the_end(self, mut signals: Signals, tasks: &Tasks, notifier: &Notifier) -> ExitCode {
         let mut code = ExitCode::SUCCESS;
         tokio::select! {
-            signal = asked => tracing::info!(signal, "stopping"),
+            signal = signals.next() => tracing::info!(signal, "stopping"),
             fatal = tasks.failed() => {
                 // Essential: half a daemon that looks alive is worse than a restart.
                 tracing::error!(%fatal, "an essential task ended; stopping so that the service manager restarts the process");
@@ -216,7 +236,11 @@ impl Running {
         drop(self.view);
         // The drivers' last commits come first; the index is closed behind them.
         let late = tasks.shutdown(GRACE).await;
-        self.index.close().await;
+        if self.fleet.quiet() {
+            self.index.close().await;
+        } else {
+            self.index.close_unclean().await;
+        }
         if !late.is_empty() {
             tracing::warn!(
                 tasks = late.join(", "),

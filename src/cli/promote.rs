@@ -63,9 +63,9 @@ pub(super) struct PromoteArgs {
 pub(super) enum Kind {
     /// prodX is lost or given up
     Failover,
-    /// Both regions are well and nothing may be lost
+    /// Both regions are well and nothing may be lost (refused: not in this version)
     Switchover,
-    /// A rehearsal
+    /// A rehearsal (refused: not in this version; `plimsoll plan` runs every check)
     Drill,
 }
 

@@ -88,13 +88,12 @@ fn draw(text: &str, terminal: bool) -> bool {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
-// These two are the terminal's, not configuration.
-#[allow(clippy::disallowed_methods)]
+#[expect(clippy::disallowed_methods, reason = "it is the terminal's, not configuration")]
 fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-#[allow(clippy::disallowed_methods)]
+#[expect(clippy::disallowed_methods, reason = "it is the terminal's, not configuration")]
 fn width() -> usize {
     let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
     told.filter(|columns| (40..=400).contains(columns)).unwrap_or(80)

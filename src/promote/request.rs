@@ -70,6 +70,17 @@ pub enum Mode {
     Drill,
 }
 
+impl Mode {
+    /// As in the request and the report.
+    pub fn label(self) -> &'static str {
+        match self {
+            Mode::Failover => "failover",
+            Mode::Switchover => "switchover",
+            Mode::Drill => "drill",
+        }
+    }
+}
+
 /// A loss that the caller accepts for one store. Written `30s` or `@2026-11-23T14:02:07Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acceptance {
@@ -196,9 +207,11 @@ impl Request {
         if problems.is_empty() { Ok(request) } else { Err(problems) }
     }
 
-    /// What makes two requests the same: a digest of everything in it.
+    /// What makes two requests the same: a digest of everything in it but the plan that the caller has seen. That one is
+    /// a condition on starting; whoever asks again under the same key, to follow, has not read it again.
     pub fn hash(&self) -> String {
-        let canonical = serde_json::to_vec(self).expect("a request is plain data with ordered maps");
+        let asked = Self { plan: None, ..self.clone() };
+        let canonical = serde_json::to_vec(&asked).expect("a request is plain data with ordered maps");
         hex(&Sha256::digest(&canonical))
     }
 }

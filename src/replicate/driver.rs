@@ -19,7 +19,7 @@ use super::order::{Order, Ticket};
 use super::pace::backoff;
 use super::pending::Pending;
 use super::{Deps, Valve, View};
-use crate::change::{Change, Class, Gap, Key, Lane, Outcome, Page, Read, Stamp};
+use crate::change::{Change, Gap, Key, Lane, Page, Read, Stamp};
 use crate::stores::contract::{Applied, Mode, Rhythm, Spot, Touched};
 use crate::stores::{Replicate, Store, StoreError, StoreState, Transition};
 use crate::watermark::{CommitError, LanePhase, Vitals};
@@ -67,17 +67,17 @@ pub(super) struct Driver {
     pub(super) committing: bool,
     pub(super) commit_failures: u32,
     reads: usize,
-    applies: usize,
+    pub(super) applies: usize,
     surveying: bool,
     next_survey: Duration,
     survey_failures: u32,
-    outstanding: usize,
-    bytes: usize,
+    pub(super) outstanding: usize,
+    pub(super) bytes: usize,
     /// Until when writes of a former process may still land.
     former_strays: Duration,
     /// No write before this: throttled, or strays of a former process may still land.
-    write_gate: Duration,
-    write_failures: u32,
+    pub(super) write_gate: Duration,
+    pub(super) write_failures: u32,
     pub(super) troubles: super::trouble::Troubles,
     pub(super) last_progress: Option<Stamp>,
     source_answered: Option<Stamp>,
@@ -142,7 +142,7 @@ impl Driver {
         driver
     }
 
-    fn replicate(store: &Arc<dyn Store>) -> &dyn Replicate {
+    pub(super) fn replicate(store: &Arc<dyn Store>) -> &dyn Replicate {
         let Mode::Replicate(replicate) = store.mode();
         replicate
     }
@@ -186,8 +186,12 @@ impl Driver {
                 self.start_applies(now);
             }
             self.start_commit(now, true);
-            let idle = self.applies == 0 && !self.committing && self.pending.is_empty() && !self.order.has_ready();
+            // Changes that wait for their next attempt count too.
+            let left = !closed && self.order.has_work();
+            let idle = self.applies == 0 && !self.committing && self.pending.is_empty() && !left;
             if idle || now.mono >= until {
+                let quiet = idle && self.order.strays_until(now.mono).is_none() && now.mono >= self.write_gate;
+                self.view.send_modify(|view| view.quiet = quiet);
                 return;
             }
             tokio::select! {
@@ -241,25 +245,6 @@ impl Driver {
                 let spot = Spot { incarnation: &incarnation, lane: &name, record: &record, from: from.as_ref() };
                 let read = Self::replicate(&store).read(spot).await;
                 Event::Read { at, asked: now, read }
-            }));
-        }
-    }
-
-    fn start_applies(&mut self, now: Stamp) {
-        self.order.wake(now.mono);
-        if now.mono < self.write_gate {
-            return;
-        }
-        while self.applies < self.rhythm.apply_concurrency && self.order.has_ready() {
-            let changes = self.order.take(self.rhythm.apply_batch, now.mono);
-            if changes.is_empty() {
-                return;
-            }
-            self.applies += 1;
-            let store = Arc::clone(&self.store);
-            self.events.push(Box::pin(async move {
-                let applied = Self::replicate(&store).apply(&changes).await;
-                Event::Applied { changes, applied }
             }));
         }
     }
@@ -416,68 +401,6 @@ impl Driver {
         }
     }
 
-    fn on_applied(&mut self, changes: &[Change], applied: Applied, now: Stamp) {
-        self.applies -= 1;
-        let jitter = self.deps.ids.fresh()[0];
-        let pause = |failures: u32| backoff(failures, jitter);
-        let mut slow = false;
-        let mut done = 0;
-        let missing = std::iter::repeat(Outcome::Retry(Class::Unknown));
-        for (change, outcome) in changes.iter().zip(applied.outcomes.into_iter().chain(missing)) {
-            let durable = outcome == Outcome::Done;
-            if let Outcome::Retry(class) = outcome {
-                self.deps.meter.error(class);
-                slow |= matches!(class, Class::Throttled | Class::Unavailable);
-            }
-            let resolved = self.order.resolve(&change.key, outcome, now.mono, &pause);
-            if durable {
-                done += 1;
-                self.unpark(&change.key);
-                self.deps.meter.latency(now.wall.since(change.at));
-            }
-            if let Some((change, reason, tickets)) = resolved.parked {
-                let lane = tickets.last().map(|ticket| self.lanes[ticket.lane].lane.clone());
-                self.park(lane, change, reason, now);
-                self.settle(&tickets, now);
-            }
-            self.settle(&resolved.settled, now);
-        }
-        if done > 0 {
-            self.deps.meter.applied(done);
-            self.last_progress = Some(now);
-        }
-        if slow {
-            self.write_failures = self.write_failures.saturating_add(1);
-            self.write_gate = self.write_gate.max(now.mono + pause(self.write_failures));
-        } else if done > 0 {
-            self.write_failures = 0;
-        }
-        match applied.trouble {
-            Some(trouble) if done == 0 => self.troubles.standby.failed(&trouble.chain(), "write to prodY failed"),
-            _ => self.troubles.standby.cleared(),
-        }
-    }
-
-    fn settle(&mut self, tickets: &[Ticket], now: Stamp) {
-        for ticket in tickets {
-            let lane = &mut self.lanes[ticket.lane];
-            if let Some(size) = lane.window.settle(ticket.entry) {
-                self.outstanding -= 1;
-                self.bytes -= size;
-                lane.moved = true;
-                self.pending.change(now.mono);
-            }
-        }
-    }
-
-    fn retry_parked(&mut self, now: Stamp) {
-        for parked in self.parked.values_mut().filter(|p| p.due <= now.mono) {
-            parked.failures = (parked.failures + 1).min(4);
-            parked.due = now.mono + PARKED_RETRY * (1 << parked.failures);
-            self.order.retry_parked(parked.change.clone());
-        }
-    }
-
     /// How long there is nothing to do, at most a second so that the vital signs stay fresh.
     fn nap(&self, closed: bool) -> Duration {
         let now = self.deps.clock.now().mono;
@@ -523,6 +446,7 @@ impl Driver {
             settled,
             source_trouble: self.troubles.source.text(),
             closed: closed && at_rest,
+            quiet: false,
         };
         self.view.send_if_modified(|have| {
             let changed = *have != view;

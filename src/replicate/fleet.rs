@@ -58,6 +58,12 @@ impl Fleet {
         }
         Ok(Arc::new(Self { members, valve, clock }))
     }
+
+    /// Every driver has ended and nothing that it sent can land any more: the next process need not wait for strays
+    /// (AP-3, LE-4).
+    pub fn quiet(&self) -> bool {
+        self.members.iter().all(|member| member.view.borrow().quiet)
+    }
 }
 
 #[async_trait]

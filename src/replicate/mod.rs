@@ -16,6 +16,7 @@ mod pace;
 mod pending;
 mod trouble;
 mod window;
+mod writes;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -95,4 +96,6 @@ pub(crate) struct View {
     pub(crate) source_trouble: Option<String>,
     /// The valve is closed, nothing is in flight, no stray can land, and the last commit is durable.
     pub(crate) closed: bool,
+    /// The driver has ended, and nothing that it sent can land any more.
+    pub(crate) quiet: bool,
 }

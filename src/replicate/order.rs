@@ -221,6 +221,11 @@ impl Order {
         self.keys.values().filter_map(|q| q.stray_until).filter(|until| *until > now).max()
     }
 
+    /// A change is not durable yet, whatever it waits for.
+    pub(super) fn has_work(&self) -> bool {
+        self.keys.values().any(|q| q.head.is_some())
+    }
+
     /// Something can be sent now.
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()

@@ -3,7 +3,7 @@
 //! `PLIMSOLL_LOG` is `text` or `json`; without it, text on a terminal and JSON elsewhere. `RUST_LOG` chooses what is shown;
 //! `info` without it. ERROR means that a human must look.
 // The environment of the log is read here, before there is a configuration that could say it.
-#![allow(clippy::disallowed_methods)]
+#![expect(clippy::disallowed_methods, reason = "logs begin before there is a configuration")]
 
 use std::io::IsTerminal;
 
@@ -39,7 +39,9 @@ pub fn start() -> Result<(), String> {
             .map_err(|e| format!("RUST_LOG is {text:?}: {e}; use for example info,plimsoll=debug"))?,
         _ => EnvFilter::new("info"),
     };
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    // A line that cannot be written (a full disk, a pipe that nobody reads) is lost. To complain about it on stderr, as is
+    // the default, panics when stderr is what fails: a driver would end over its log, and its end could not be told either.
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).log_internal_errors(false);
     let started = match format {
         Format::Text => {
             log.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).try_init()

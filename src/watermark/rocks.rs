@@ -118,7 +118,13 @@ impl RocksIndex {
     /// Writes what is queued, leaves the sign of a clean stop, and lets go of the directory. Later commits are answered
     /// [`CommitError::Closed`]; the snapshot stays.
     pub async fn close(&self) {
-        self.writer.close().await;
+        self.writer.close(true).await;
+    }
+
+    /// The same without the sign: something that this process sent may still take effect, and the next one must wait for
+    /// it as after a crash.
+    pub async fn close_unclean(&self) {
+        self.writer.close(false).await;
     }
 }
 

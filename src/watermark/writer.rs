@@ -56,7 +56,7 @@ pub(super) struct Settings {
 
 enum Job {
     Commit { txn: Txn, answer: oneshot::Sender<Result<(), CommitError>>, _room: OwnedSemaphorePermit },
-    Close { done: oneshot::Sender<()>, _room: OwnedSemaphorePermit },
+    Close { clean: bool, done: oneshot::Sender<()>, _room: OwnedSemaphorePermit },
 }
 
 struct Shared {
@@ -131,11 +131,11 @@ impl Writer {
         answered.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Writes what is queued, leaves the sign of a clean stop, and lets go of the storage.
-    pub(super) async fn close(&self) {
+    /// Writes what is queued, leaves the sign of a clean stop if it is one, and lets go of the storage.
+    pub(super) async fn close(&self, clean: bool) {
         let room = self.room().await;
         let (done, closed) = oneshot::channel();
-        if self.send(Job::Close { done, _room: room }).is_some() {
+        if self.send(Job::Close { clean, done, _room: room }).is_some() {
             // An error means that another close was faster.
             closed.await.unwrap_or_default();
         }
@@ -173,6 +173,12 @@ impl Drop for Writer {
     }
 }
 
+/// Somebody closes it.
+struct Closing {
+    clean: bool,
+    done: oneshot::Sender<()>,
+}
+
 /// The storage failed and has not been opened anew yet.
 struct Broken {
     what: String,
@@ -202,8 +208,8 @@ impl<S: Storage> Thread<S> {
                     let (group, closing) = self.gather(first);
                     self.look_after_broken();
                     self.commit(group);
-                    if let Some(done) = closing {
-                        return self.finish(Some(done));
+                    if closing.is_some() {
+                        return self.finish(closing);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => self.look(),
@@ -218,13 +224,13 @@ impl<S: Storage> Thread<S> {
     }
 
     /// Everything that is waiting, up to a close.
-    fn gather(&self, first: Job) -> (Group, Option<oneshot::Sender<()>>) {
+    fn gather(&self, first: Job) -> (Group, Option<Closing>) {
         let mut group = Group::new();
         let mut next = Some(first);
         while let Some(job) = next {
             match job {
                 Job::Commit { txn, answer, _room } => group.push((txn, answer, _room)),
-                Job::Close { done, .. } => return (group, Some(done)),
+                Job::Close { clean, done, .. } => return (group, Some(Closing { clean, done })),
             }
             next = if group.len() < QUEUE { self.queue.try_recv().ok() } else { None };
         }
@@ -316,14 +322,15 @@ impl<S: Storage> Thread<S> {
         }
     }
 
-    fn finish(mut self, done: Option<oneshot::Sender<()>>) -> Result<(), String> {
-        let closed = self.storage.close(self.broken.is_none());
+    fn finish(mut self, closing: Option<Closing>) -> Result<(), String> {
+        let clean = closing.as_ref().is_none_or(|closing| closing.clean);
+        let closed = self.storage.close(clean && self.broken.is_none());
         let ended = self.broken.as_ref().map_or(closed, |broken| Err(broken.what.clone()));
         self.shared.closed.store(true, Ordering::Release);
         drop(self.queue);
         drop(self.storage);
-        if let Some(done) = done {
-            reply(done, ());
+        if let Some(closing) = closing {
+            reply(closing.done, ());
         }
         ended
     }

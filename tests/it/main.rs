@@ -1,5 +1,12 @@
 //! The integration tests: one binary, a module per part.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::unwrap_used,
+    reason = "tests look at real clocks, spawn, print, and fail by panicking"
+)]
 
+mod attack;
 mod cli;
 mod client;
 mod config;
@@ -7,4 +14,5 @@ mod metrics;
 mod promote;
 mod serve;
 mod supervise;
+mod torture;
 mod watermark;

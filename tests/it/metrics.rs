@@ -2,7 +2,6 @@
 //! be in the catalogue.
 //!
 //! `PLIMSOLL_BLESS=1` rewrites the stored texts (`make bless`).
-#![allow(clippy::disallowed_methods)] // a test may read its environment and the tree
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -4,6 +4,12 @@
 //! One seed is one schedule: writes, shard splits and rolls, invisible and late records, empty pages that are not the tip,
 //! throttles, lost answers whose writes land late, frozen regions, failing commits, and kills of the process at any
 //! moment. A failing seed is printed; run it alone with `PLIMSOLL_SIM_SEED=n cargo test --test sim`.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::unwrap_used,
+    reason = "tests read their environment and fail by panicking"
+)]
 
 mod schedule;
 mod store;

@@ -33,6 +33,10 @@ async fn sg7_keys() {
     let first = promotions.start(&approver(), request(), Some("k")).await.unwrap();
     let again = promotions.start(&approver(), request(), Some("k")).await.unwrap();
     assert_eq!((again.promotion.as_str(), again.repeated, first.repeated), (first.promotion.as_str(), true, false));
+    // Who follows it later with the same key does not name the plan that was consented to.
+    let seen = Request { plan: Some("0".into()), ..request() };
+    let followed = promotions.start(&approver(), seen, Some("k")).await.unwrap();
+    assert_eq!((followed.promotion.as_str(), followed.repeated), (first.promotion.as_str(), true));
     let other = Request { reason: "another".into(), ..request() };
     let reused = promotions.start(&approver(), other.clone(), Some("k")).await.unwrap_err();
     assert_eq!(reused.status(), 422);

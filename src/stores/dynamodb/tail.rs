@@ -14,7 +14,6 @@ use aws_sdk_dynamodbstreams::types::{
 use super::Table;
 use super::item::{self, Body, Image};
 use super::lineage::{self, Incarnation, Shard, Start};
-use crate::aws::store_error;
 use crate::change::{Change, Class, Gap, GapCause, Lane, Page, Position, Read, SourceTime};
 use crate::stores::StoreError;
 use crate::stores::contract::Spot;
@@ -91,7 +90,7 @@ impl Table {
                 if service.is_some_and(|e| e.is_resource_not_found_exception()) {
                     return self.missing(arn, spot.lane).await;
                 }
-                let mut failed = store_error(&error, false, "GetRecords", &on());
+                let mut failed = StoreError::of_call(&error, false, "GetRecords", &on());
                 if service.is_some_and(|e| e.is_expired_iterator_exception()) {
                     failed.class = Class::Unavailable;
                 }
@@ -148,10 +147,10 @@ impl Table {
                 if service.is_some_and(|e| e.is_resource_not_found_exception()) {
                     return match self.missing(arn, lane).await? {
                         Read::Lost { why } => Ok(Err(why)),
-                        _ => Err(store_error(&error, false, "GetShardIterator", &on)),
+                        _ => Err(StoreError::of_call(&error, false, "GetShardIterator", &on)),
                     };
                 }
-                Err(store_error(&error, false, "GetShardIterator", &on))
+                Err(StoreError::of_call(&error, false, "GetShardIterator", &on))
             }
         }
     }
@@ -206,7 +205,7 @@ impl Table {
                 Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
                     return Ok(None);
                 }
-                Err(error) => return Err(store_error(&error, false, "DescribeStream", arn)),
+                Err(error) => return Err(StoreError::of_call(&error, false, "DescribeStream", arn)),
             };
             let Some(described) = described else {
                 return Err(StoreError::new(Class::Unavailable, "DescribeStream", arn));

@@ -195,7 +195,7 @@ async fn a_storage_that_is_gone_says_so_even_if_the_write_worked() {
     is_io(writer.commit(advance(5)).await, "gone");
     assert_eq!(through(&writer), None);
     assert!(writer.health().unwrap_err().ends_with(": gone"));
-    writer.close().await;
+    writer.close(true).await;
     assert_eq!(fake.with(|disk| disk.closed), Some(false), "that was no clean stop");
 }
 
@@ -203,7 +203,7 @@ async fn a_storage_that_is_gone_says_so_even_if_the_write_worked() {
 async fn closing_writes_what_is_queued_and_refuses_the_rest() {
     let fake = Fake::default();
     let writer = start(&fake);
-    let (a, closed, b) = tokio::join!(writer.commit(advance(5)), writer.close(), writer.commit(advance(6)));
+    let (a, closed, b) = tokio::join!(writer.commit(advance(5)), writer.close(true), writer.commit(advance(6)));
     a.unwrap();
     let () = closed;
     assert_eq!(b, Err(CommitError::Closed));
