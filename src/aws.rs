@@ -7,9 +7,10 @@
 //! Every answer's `Date` header is compared with our clock: the measured bound on the skew is subtracted from every proof
 //! that rests on our own clock, and added to every RPO (RP-5).
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
@@ -64,6 +65,14 @@ impl Aws {
 pub struct Side {
     config: SdkConfig,
     watch: Watch,
+    clients: Arc<Mutex<HashMap<Duration, Clients>>>,
+}
+
+/// The clients of one time limit.
+#[derive(Clone)]
+struct Clients {
+    dynamodb: aws_sdk_dynamodb::Client,
+    streams: aws_sdk_dynamodbstreams::Client,
 }
 
 impl Side {
@@ -93,22 +102,42 @@ impl Side {
         Self {
             config,
             watch: Watch { clock: Arc::clone(clock), skew: Arc::default(), on_request: Arc::clone(on_request) },
+            clients: Arc::default(),
         }
     }
 
-    /// The configuration for clients of this region.
-    pub fn config(&self) -> &SdkConfig {
-        &self.config
+    /// A client of DynamoDB whose attempts take at most `attempt`.
+    pub fn dynamodb(&self, attempt: Duration) -> aws_sdk_dynamodb::Client {
+        self.clients(attempt).dynamodb
+    }
+
+    /// A client of DynamoDB Streams whose attempts take at most `attempt`.
+    pub fn streams(&self, attempt: Duration) -> aws_sdk_dynamodbstreams::Client {
+        self.clients(attempt).streams
+    }
+
+    /// Every client has connections and trusted certificates of its own, so stores share them.
+    fn clients(&self, attempt: Duration) -> Clients {
+        let mut made = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let limits = timeouts(attempt);
+        let new = || {
+            let dynamodb = aws_sdk_dynamodb::config::Builder::from(&self.config);
+            let streams = aws_sdk_dynamodbstreams::config::Builder::from(&self.config);
+            Clients {
+                dynamodb: aws_sdk_dynamodb::Client::from_conf(
+                    dynamodb.timeout_config(limits.clone()).interceptor(self.watch.clone()).build(),
+                ),
+                streams: aws_sdk_dynamodbstreams::Client::from_conf(
+                    streams.timeout_config(limits.clone()).interceptor(self.watch.clone()).build(),
+                ),
+            }
+        };
+        made.entry(attempt).or_insert_with(new).clone()
     }
 
     /// The region's name.
     pub fn region(&self) -> String {
         self.config.region().map_or_else(String::new, ToString::to_string)
-    }
-
-    /// Counts attempts and measures the skew; add it to every client.
-    pub fn watch(&self) -> Watch {
-        self.watch.clone()
     }
 
     /// How far our clock is, at least, from this region's, by the newest answer.
@@ -118,7 +147,7 @@ impl Side {
 }
 
 /// Time limits of one attempt.
-pub fn timeouts(attempt: Duration) -> TimeoutConfig {
+fn timeouts(attempt: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT.min(attempt))
         .operation_attempt_timeout(attempt)
@@ -126,9 +155,9 @@ pub fn timeouts(attempt: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// Watches the attempts of a client.
+/// Watches the attempts of a client: counts them and measures the skew.
 #[derive(Clone)]
-pub struct Watch {
+struct Watch {
     clock: SharedClock,
     skew: Arc<AtomicU64>,
     on_request: OnRequest,

@@ -74,7 +74,7 @@ async fn measure(args: &[String]) -> Result<(), Trouble> {
     let began = Instant::now();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!("plimsoll replicate bench: {cores} cores, load {} at the start, {rounds} rounds", usage::load_average());
-    println!("median (worst-best); ratios to `{BASE}`; dev profile");
+    println!("median (lowest-highest); ratios to `{BASE}`; dev profile");
     let chosen = |part: &str| if parts.is_empty() { PLAIN.contains(&part) } else { parts.contains(&part) };
     if chosen("busy") {
         let title = "20,000 changes of 200 bytes on 2,000 keys, 10 % deletes, in-memory servers";

@@ -1,4 +1,4 @@
-//! What was measured, and how it is shown: the median of the rounds, with the best and the worst.
+//! What was measured, and how it is shown: the median of the rounds, with the lowest and the highest.
 
 /// One run of a workload.
 #[derive(Debug, Clone)]
