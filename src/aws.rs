@@ -7,9 +7,10 @@
 //! Every answer's `Date` header is compared with our clock: the measured bound on the skew is subtracted from every proof
 //! that rests on our own clock, and added to every RPO (RP-5).
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
@@ -30,7 +31,6 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use crate::change::{Class, SourceTime, Stamp};
 use crate::config::Region;
 use crate::seams::SharedClock;
-use crate::stores::StoreError;
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -65,6 +65,14 @@ impl Aws {
 pub struct Side {
     config: SdkConfig,
     watch: Watch,
+    clients: Arc<Mutex<HashMap<Duration, Clients>>>,
+}
+
+/// The clients of one time limit.
+#[derive(Clone)]
+struct Clients {
+    dynamodb: aws_sdk_dynamodb::Client,
+    streams: aws_sdk_dynamodbstreams::Client,
 }
 
 impl Side {
@@ -94,22 +102,42 @@ impl Side {
         Self {
             config,
             watch: Watch { clock: Arc::clone(clock), skew: Arc::default(), on_request: Arc::clone(on_request) },
+            clients: Arc::default(),
         }
     }
 
-    /// The configuration for clients of this region.
-    pub fn config(&self) -> &SdkConfig {
-        &self.config
+    /// A client of DynamoDB whose attempts take at most `attempt`.
+    pub fn dynamodb(&self, attempt: Duration) -> aws_sdk_dynamodb::Client {
+        self.clients(attempt).dynamodb
+    }
+
+    /// A client of DynamoDB Streams whose attempts take at most `attempt`.
+    pub fn streams(&self, attempt: Duration) -> aws_sdk_dynamodbstreams::Client {
+        self.clients(attempt).streams
+    }
+
+    /// Every client has connections and trusted certificates of its own, so stores share them.
+    fn clients(&self, attempt: Duration) -> Clients {
+        let mut made = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let limits = timeouts(attempt);
+        let new = || {
+            let dynamodb = aws_sdk_dynamodb::config::Builder::from(&self.config);
+            let streams = aws_sdk_dynamodbstreams::config::Builder::from(&self.config);
+            Clients {
+                dynamodb: aws_sdk_dynamodb::Client::from_conf(
+                    dynamodb.timeout_config(limits.clone()).interceptor(self.watch.clone()).build(),
+                ),
+                streams: aws_sdk_dynamodbstreams::Client::from_conf(
+                    streams.timeout_config(limits.clone()).interceptor(self.watch.clone()).build(),
+                ),
+            }
+        };
+        made.entry(attempt).or_insert_with(new).clone()
     }
 
     /// The region's name.
     pub fn region(&self) -> String {
         self.config.region().map_or_else(String::new, ToString::to_string)
-    }
-
-    /// Counts attempts and measures the skew; add it to every client.
-    pub fn watch(&self) -> Watch {
-        self.watch.clone()
     }
 
     /// How far our clock is, at least, from this region's, by the newest answer.
@@ -119,7 +147,7 @@ impl Side {
 }
 
 /// Time limits of one attempt.
-pub fn timeouts(attempt: Duration) -> TimeoutConfig {
+fn timeouts(attempt: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT.min(attempt))
         .operation_attempt_timeout(attempt)
@@ -127,9 +155,9 @@ pub fn timeouts(attempt: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// Watches the attempts of a client.
+/// Watches the attempts of a client: counts them and measures the skew.
 #[derive(Clone)]
-pub struct Watch {
+struct Watch {
     clock: SharedClock,
     skew: Arc<AtomicU64>,
     on_request: OnRequest,
@@ -173,7 +201,7 @@ impl Intercept for Watch {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date").and_then(|d| humantime_http(d));
+        let date = context.response().headers().get("date").and_then(humantime_http);
         if let (Some(date), Some(sent)) = (date, cfg.load::<Sent>()) {
             let skew = skew(date, sent.0.wall, self.clock.now().wall);
             self.skew.store(u64::try_from(skew.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -268,23 +296,8 @@ fn refused(error: Option<&(dyn std::error::Error + 'static)>) -> bool {
     false
 }
 
-/// The failure of a call as a [`StoreError`], with the service's own words.
-pub fn store_error<E>(error: &SdkError<E, HttpResponse>, write: bool, what: &str, on: &str) -> StoreError
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    let class = classify(error, write);
-    let hint = match class {
-        Class::Denied => Some("check the credentials and the policies in config/iam"),
-        Class::Missing => Some("check its name and region"),
-        _ => None,
-    };
-    let mut failed = StoreError::new(class, what, on).because(words(error));
-    failed.hint = hint.map(str::to_owned);
-    failed
-}
-
-fn words<E>(error: &SdkError<E, HttpResponse>) -> String
+/// What the service said, or what kept it from saying anything.
+pub fn words<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {

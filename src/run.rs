@@ -127,7 +127,7 @@ async fn start(config: &Config, tasks: &Tasks, notifier: &Arc<Notifier>) -> Resu
         clock: Arc::clone(&clock),
         ids,
         tasks: tasks.clone(),
-        stores: stores.iter().map(|open| Kept::new(Arc::clone(&open.store), open.terms)).collect(),
+        stores: stores.iter().map(kept).collect(),
         promote: config.promote.clone(),
         rto: config.objectives.rto,
         skew: Arc::clone(&skew) as Arc<dyn Fn() -> Duration + Send + Sync>,
@@ -185,6 +185,12 @@ fn open_store(config: &StoreConfig, aws: &Aws) -> Open {
     let store = config.settings.open(&config.id, aws);
     let terms = Terms { objective: config.rpo, period: store.rhythm().poll_max };
     Open { store, terms }
+}
+
+/// A store as a promotion sees it.
+fn kept(open: &Open) -> Kept {
+    let store = Arc::clone(&open.store);
+    Kept { id: store.id().clone(), terms: open.terms, steps: Arc::new(move |marks| store.promote_steps(marks)) }
 }
 
 fn watched(config: &Config, stores: &[Open]) -> serve::Fleet {

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 2 wrong arguments, 78 the configuration is refused (`EX_CONFIG`); others are a command's own.
 //! The only folder that prints.
+#![expect(clippy::disallowed_macros, reason = "the one place that prints")]
 
 mod check;
 mod client;

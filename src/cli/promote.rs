@@ -63,9 +63,9 @@ pub(super) struct PromoteArgs {
 pub(super) enum Kind {
     /// prodX is lost or given up
     Failover,
-    /// Both regions are well and nothing may be lost
+    /// Both regions are well and nothing may be lost (refused: not in this version)
     Switchover,
-    /// A rehearsal
+    /// A rehearsal (refused: not in this version; `plimsoll plan` runs every check)
     Drill,
 }
 
@@ -201,7 +201,7 @@ mod tests {
     fn an_acceptance_is_a_store_and_a_number_or_an_instant() {
         for (text, shown) in [
             ("orders=30s", "30s"),
-            ("orders=90", "1m 30s"),
+            ("orders=90", "90s"),
             ("orders@2026-11-23T14:02:07Z", "@2026-11-23T14:02:07.000Z"),
             ("orders=@2026-11-23T14:02:07Z", "@2026-11-23T14:02:07.000Z"),
         ] {

@@ -9,6 +9,7 @@ use clap::Args;
 use super::client::{Client, Connection};
 use super::{complain, print};
 use crate::change::SourceTime;
+use crate::promote::When;
 use crate::seams::SystemClock;
 use crate::serve::status::{Status, StoreStatus, clock, span};
 
@@ -88,13 +89,12 @@ fn draw(text: &str, terminal: bool) -> bool {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
-// These two are the terminal's, not configuration.
-#[allow(clippy::disallowed_methods)]
+#[expect(clippy::disallowed_methods, reason = "it is the terminal's, not configuration")]
 fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-#[allow(clippy::disallowed_methods)]
+#[expect(clippy::disallowed_methods, reason = "it is the terminal's, not configuration")]
 fn width() -> usize {
     let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
     told.filter(|columns| (40..=400).contains(columns)).unwrap_or(80)
@@ -152,7 +152,9 @@ pub(super) fn render(status: &Status, now: SourceTime, look: Look) -> String {
         status.standby.region,
         look.paint(&status.phase.to_uppercase(), if status.phase == "held" { "1;31" } else { "1" }),
     );
-    let rpo = status.rpo_seconds.map_or_else(|| "not known (a store has none)".into(), |_| seconds(status.rpo_seconds));
+    let fenced = !status.stores.is_empty() && status.stores.iter().all(|s| s.state == "fenced");
+    let none = if fenced { "measured no more: nothing flows from prodX" } else { "not known (a store has none)" };
+    let rpo = status.rpo_seconds.map_or_else(|| none.into(), |_| seconds(status.rpo_seconds));
     let over = status.rpo_seconds.is_none_or(|rpo| rpo > status.rpo_objective_seconds);
     text += &format!(
         "RPO {}, objective {}; RTO objective {}{}\n\n",
@@ -223,11 +225,8 @@ fn table(stores: &[&StoreStatus], now: SourceTime, look: Look) -> String {
 
 /// An RFC 3339 instant as its time of day and its age.
 fn since(text: &str, now: SourceTime) -> String {
-    match humantime::parse_rfc3339_weak(text) {
-        Ok(at) => {
-            let at = crate::change::Stamp::new(at, Duration::ZERO).wall;
-            format!("{} ({} ago)", clock(at, now), span(now.since(at)))
-        }
+    match When::parse(text) {
+        Ok(When(at)) => format!("{} ({} ago)", clock(at, now), span(now.since(at))),
         Err(_) => text.to_owned(),
     }
 }
@@ -291,6 +290,12 @@ mod tests {
     }
 
     const NOW: SourceTime = SourceTime(1_763_900_527_000);
+
+    #[test]
+    fn after_the_fence_nobody_asks_for_a_number() {
+        let text = render(&status(vec![store("orders", "fenced", None)]), NOW, Look { color: false, width: 80 });
+        assert!(text.contains("RPO measured no more: nothing flows from prodX, objective"), "{text}");
+    }
 
     #[test]
     fn a_table_for_a_tired_human() {

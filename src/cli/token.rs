@@ -34,7 +34,7 @@ struct NewArgs {
     /// Who holds it, as it stands in the audit: 1 to 63 letters, digits, '.', '_', '@' or '-'
     #[arg(long, value_parser = name)]
     name: String,
-    /// What the holder may do: viewer reads, operator also pauses and verifies, approver also promotes
+    /// What the holder may do: viewer reads, operator also holds a promotion and notes, approver also promotes
     #[arg(long)]
     role: Role,
 }

@@ -80,8 +80,15 @@ fn named(config: &Config, source: &str) -> Vec<Problem> {
     problems
 }
 
-/// Whether a file can be read, and by nobody else if it must be private. The group may read what is root's: that is how
-/// systemd hands over credentials (0440 with an access list). Nobody but the owner may write.
+/// The mode of a secret file that others could read or write, for the refusal. The group may read what is root's: that is
+/// how systemd hands over credentials (0440 with an access list). Nobody but the owner may write.
+pub fn open_to_others(about: &std::fs::Metadata) -> Option<u32> {
+    let mode = about.mode() & 0o777;
+    let group_reads = mode & 0o040 != 0 && about.uid() != 0;
+    (mode & 0o037 != 0 || group_reads).then_some(mode)
+}
+
+/// Whether a file can be read, and by nobody else if it must be private.
 fn usable(path: &Path, private: bool) -> Result<(), (String, String)> {
     let shown = path.display();
     let cannot = |error: std::io::Error| {
@@ -92,9 +99,7 @@ fn usable(path: &Path, private: bool) -> Result<(), (String, String)> {
         return Err(("not a file".to_owned(), "name a file".to_owned()));
     }
     let about = std::fs::File::open(path).and_then(|file| file.metadata()).map_err(cannot)?;
-    let mode = about.mode() & 0o777;
-    let group_reads = mode & 0o040 != 0 && about.uid() != 0;
-    if private && (mode & 0o037 != 0 || group_reads) {
+    if let Some(mode) = open_to_others(&about).filter(|_| private) {
         return Err((format!("open to others (mode {mode:04o})"), format!("run: chmod 0600 {shown}")));
     }
     Ok(())

@@ -19,7 +19,7 @@ mod stores;
 
 pub use document::document;
 pub use duration::{parse as parse_duration, words as duration_words};
-pub use files::load;
+pub use files::{load, open_to_others};
 pub use key::{Key, Need, Takes};
 pub use problem::{Problem, Severity};
 pub use read::read;

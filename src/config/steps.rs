@@ -12,10 +12,10 @@ use super::problem::{nearest, show_text};
 use super::section::Section;
 use super::{Promote, StepConfig, StepKind};
 use crate::change::StoreId;
-use crate::promote::{Repeat, StepId};
+use crate::promote::{Repeat, StepId, plan};
 
 /// Steps of every promotion, whose journal keys they own.
-const BUILT_IN: [&str; 2] = ["catch-up", "fence"];
+const BUILT_IN: [&str; 2] = [plan::CATCH_UP, plan::FENCE];
 
 /// A recovery of more steps is not one that a human can follow; it also bounds the search for circles.
 const MAX_STEPS: usize = 256;

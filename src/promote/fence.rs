@@ -80,7 +80,7 @@ impl Run {
                 watermark: store.watermark,
                 loss_seconds: store.loss_seconds,
                 cutoff: match store.watermark {
-                    Some(w) => format!("changes after {} are lost", w.to_second()),
+                    Some(w) => format!("changes after {} may be lost", w.to_second()),
                     None => "nothing bounds what is lost".into(),
                 },
                 parked: parked.len() as u64,

@@ -35,7 +35,6 @@ use crate::change::StoreId;
 use crate::config;
 use crate::rpo::Terms;
 use crate::seams::{Ids, SharedClock};
-use crate::stores::Store;
 use crate::supervise::{TaskKind, Tasks};
 use crate::watermark::{Index, Watermarks};
 
@@ -54,14 +53,6 @@ pub struct Kept {
     pub terms: Terms,
     /// What a promotion does for it. Pure.
     pub steps: StepsOf,
-}
-
-impl Kept {
-    /// A store with its terms.
-    pub fn new(store: Arc<dyn Store>, terms: Terms) -> Self {
-        let id = store.id().clone();
-        Self { id, terms, steps: Arc::new(move |marks| store.promote_steps(marks)) }
-    }
 }
 
 /// What promotions need.

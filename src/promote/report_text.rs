@@ -84,10 +84,10 @@ impl Report {
             text += &format!("  {trouble}\n");
         }
         text += &format!(
-            "\nAsked for by {} at {} (mode {:?})\n  because: {}\n",
+            "\nAsked for by {} at {} (mode {})\n  because: {}\n",
             self.by.name,
             self.requested_at.to_second(),
-            self.request.mode,
+            self.request.mode.label(),
             self.request.reason
         );
         for (store, accepted) in &self.request.accept_loss {

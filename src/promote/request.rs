@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::notation::{Secs, When};
 use crate::change::StoreId;
+use crate::config::{duration_words, parse_duration};
 
 /// What a principal may do; each role includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -70,6 +71,17 @@ pub enum Mode {
     Drill,
 }
 
+impl Mode {
+    /// As in the request and the report.
+    pub fn label(self) -> &'static str {
+        match self {
+            Mode::Failover => "failover",
+            Mode::Switchover => "switchover",
+            Mode::Drill => "drill",
+        }
+    }
+}
+
 /// A loss that the caller accepts for one store. Written `30s` or `@2026-11-23T14:02:07Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acceptance {
@@ -88,7 +100,8 @@ impl FromStr for Acceptance {
         if let Ok(seconds) = text.parse::<u32>() {
             return Ok(Acceptance::Loss(Secs(Duration::from_secs(u64::from(seconds)))));
         }
-        humantime::parse_duration(text)
+        // As in the configuration: `1M` is not a month.
+        parse_duration(text)
             .map(|d| Acceptance::Loss(Secs(d)))
             .map_err(|e| format!("{text:?} is neither a span like 30s nor an instant like @2026-11-23T14:02:07Z: {e}"))
     }
@@ -97,7 +110,7 @@ impl FromStr for Acceptance {
 impl fmt::Display for Acceptance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Acceptance::Loss(limit) => write!(f, "{}", humantime::format_duration(limit.0)),
+            Acceptance::Loss(limit) => write!(f, "{}", duration_words(limit.0)),
             Acceptance::Since(instant) => write!(f, "@{instant}"),
         }
     }
@@ -196,9 +209,11 @@ impl Request {
         if problems.is_empty() { Ok(request) } else { Err(problems) }
     }
 
-    /// What makes two requests the same: a digest of everything in it.
+    /// What makes two requests the same: a digest of everything in it but the plan that the caller has seen. That one is
+    /// a condition on starting; whoever asks again under the same key, to follow, has not read it again.
     pub fn hash(&self) -> String {
-        let canonical = serde_json::to_vec(self).expect("a request is plain data with ordered maps");
+        let asked = Self { plan: None, ..self.clone() };
+        let canonical = serde_json::to_vec(&asked).expect("a request is plain data with ordered maps");
         hex(&Sha256::digest(&canonical))
     }
 }
@@ -256,7 +271,10 @@ mod tests {
         let request = Request::from_json(body).unwrap();
         assert_eq!(request.reason, "us-east-1 is gone");
         assert_eq!(request.accept_loss.len(), 3);
-        assert_eq!(request.accept_loss[&StoreId::new("c").unwrap()].to_string(), "1m 30s");
+        assert_eq!(request.accept_loss[&StoreId::new("c").unwrap()].to_string(), "90s");
+        for odd in ["1M", "1y", "-5s", "soon", ""] {
+            assert!(odd.parse::<Acceptance>().is_err(), "{odd}");
+        }
         let again: Request = serde_json::from_str(&serde_json::to_string(&request).unwrap()).unwrap();
         assert_eq!(again, request, "the journal reads back what it wrote");
         assert_eq!(again.hash(), request.hash());

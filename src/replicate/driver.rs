@@ -14,12 +14,12 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::lane::OpenLane;
+use super::lane::{Agenda, OpenLane};
 use super::order::{Order, Ticket};
 use super::pace::backoff;
 use super::pending::Pending;
 use super::{Deps, Valve, View};
-use crate::change::{Change, Class, Gap, Key, Lane, Outcome, Page, Read, Stamp};
+use crate::change::{Change, Gap, Key, Lane, Page, Read, Stamp};
 use crate::stores::contract::{Applied, Mode, Rhythm, Spot, Touched};
 use crate::stores::{Replicate, Store, StoreError, StoreState, Transition};
 use crate::watermark::{CommitError, LanePhase, Vitals};
@@ -59,6 +59,7 @@ pub(super) struct Driver {
     pub(super) state: StoreState,
     pub(super) lanes: Vec<OpenLane>,
     by_lane: HashMap<Lane, usize>,
+    agenda: Agenda,
     pub(super) order: Order,
     pub(super) parked: BTreeMap<Key, ParkedRetry>,
     pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
@@ -66,19 +67,23 @@ pub(super) struct Driver {
     pub(super) committing: bool,
     pub(super) commit_failures: u32,
     reads: usize,
-    applies: usize,
+    pub(super) applies: usize,
     surveying: bool,
     next_survey: Duration,
     survey_failures: u32,
-    outstanding: usize,
-    bytes: usize,
+    pub(super) outstanding: usize,
+    pub(super) bytes: usize,
+    /// Until when writes of a former process may still land.
+    former_strays: Duration,
     /// No write before this: throttled, or strays of a former process may still land.
-    write_gate: Duration,
-    write_failures: u32,
+    pub(super) write_gate: Duration,
+    pub(super) write_failures: u32,
     pub(super) troubles: super::trouble::Troubles,
     pub(super) last_progress: Option<Stamp>,
     source_answered: Option<Stamp>,
     next_show: Duration,
+    /// The last showing was left out: it is due.
+    hidden: bool,
     valve: watch::Receiver<Valve>,
     view: watch::Sender<View>,
     stop: CancellationToken,
@@ -96,7 +101,7 @@ impl Driver {
         let rhythm = store.rhythm();
         let now = deps.clock.now().mono;
         // A process that did not stop cleanly may have left writes that are still on their way (LE-4).
-        let write_gate =
+        let former_strays =
             if deps.clean_start || state.lanes.is_empty() { Duration::ZERO } else { now + rhythm.max_request_life };
         let mut driver = Self {
             order: Order::new(rhythm.max_request_life),
@@ -106,6 +111,7 @@ impl Driver {
             state,
             lanes: Vec::new(),
             by_lane: HashMap::new(),
+            agenda: Agenda::default(),
             parked: BTreeMap::new(),
             events: FuturesUnordered::new(),
             pending: Pending::default(),
@@ -118,22 +124,25 @@ impl Driver {
             survey_failures: 0,
             outstanding: 0,
             bytes: 0,
-            write_gate,
+            former_strays,
+            write_gate: former_strays,
             write_failures: 0,
             troubles: super::trouble::Troubles::default(),
             last_progress: None,
             source_answered: None,
             next_show: Duration::ZERO,
+            hidden: false,
             valve,
             view,
             stop,
         };
         driver.restore_parked(now);
-        driver.open_lanes(None);
+        let lanes: Vec<Lane> = driver.state.lanes.keys().cloned().collect();
+        driver.open_lanes(&lanes, None);
         driver
     }
 
-    fn replicate(store: &Arc<dyn Store>) -> &dyn Replicate {
+    pub(super) fn replicate(store: &Arc<dyn Store>) -> &dyn Replicate {
         let Mode::Replicate(replicate) = store.mode();
         replicate
     }
@@ -152,7 +161,13 @@ impl Driver {
                 biased;
                 () = stop.cancelled() => break,
                 Some(event) = self.events.next(), if !self.events.is_empty() => self.handle(event),
-                changed = self.valve.changed() => if changed.is_err() { break },
+                changed = self.valve.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    // A promotion waits: whoever is between two reads reads now.
+                    self.agenda.hurry();
+                }
                 () = clock.sleep(nap) => {}
             }
         }
@@ -214,42 +229,22 @@ impl Driver {
         if self.outstanding >= MOST_OUTSTANDING || self.bytes >= MOST_BYTES {
             return;
         }
-        for at in 0..self.lanes.len() {
+        while self.reads < MOST_READS
+            && let Some(at) = self.agenda.take(now.mono)
+        {
             let lane = &mut self.lanes[at];
-            if lane.reading || lane.ended || lane.due > now.mono || self.reads >= MOST_READS {
-                continue;
-            }
-            let (Some(record), Some(incarnation)) =
-                (self.state.lanes.get(&lane.lane).cloned(), self.state.record.incarnation.clone())
-            else {
+            let record = self.state.lanes.get(&lane.lane).filter(|r| r.phase == LanePhase::Reading).cloned();
+            let (Some(record), Some(incarnation)) = (record, self.state.record.incarnation.clone()) else {
+                // Lost by a survey while it was open.
+                lane.ended = true;
                 continue;
             };
-            lane.reading = true;
             self.reads += 1;
             let (store, name, from) = (Arc::clone(&self.store), lane.lane.clone(), lane.read_from.clone());
             self.events.push(Box::pin(async move {
                 let spot = Spot { incarnation: &incarnation, lane: &name, record: &record, from: from.as_ref() };
                 let read = Self::replicate(&store).read(spot).await;
                 Event::Read { at, asked: now, read }
-            }));
-        }
-    }
-
-    fn start_applies(&mut self, now: Stamp) {
-        self.order.wake(now.mono);
-        if now.mono < self.write_gate {
-            return;
-        }
-        while self.applies < self.rhythm.apply_concurrency && self.order.has_ready() {
-            let changes = self.order.take(self.rhythm.apply_batch, now.mono);
-            if changes.is_empty() {
-                return;
-            }
-            self.applies += 1;
-            let store = Arc::clone(&self.store);
-            self.events.push(Box::pin(async move {
-                let applied = Self::replicate(&store).apply(&changes).await;
-                Event::Applied { changes, applied }
             }));
         }
     }
@@ -266,7 +261,6 @@ impl Driver {
 
     fn on_read(&mut self, at: usize, asked: Stamp, read: Result<Read, StoreError>, now: Stamp) {
         self.reads -= 1;
-        self.lanes[at].reading = false;
         let jitter = self.deps.ids.fresh()[0];
         match read {
             Ok(read) => {
@@ -282,7 +276,7 @@ impl Driver {
                             lane.moved = true;
                             self.pending.tip(now.mono);
                         }
-                        lane.settled = Some(asked.mono);
+                        lane.gave_all(asked.mono);
                         lane.due = now.mono + lane.pace.empty();
                     }
                     Read::End { children } => {
@@ -299,9 +293,16 @@ impl Driver {
                 self.troubles.source.failed(&error.chain(), "read of prodX failed");
                 let lane = &mut self.lanes[at];
                 lane.empties.broken();
-                lane.settled = Some(asked.mono);
                 lane.due = now.mono + lane.pace.failure(jitter);
+                if lane.pace.failing() {
+                    // As of now, not as of when it was asked: it may have hung.
+                    lane.gave_all(now.mono);
+                }
             }
+        }
+        let lane = &self.lanes[at];
+        if !lane.ended {
+            self.agenda.add(lane.due, at);
         }
     }
 
@@ -311,9 +312,6 @@ impl Driver {
         let lane = &mut self.lanes[at];
         lane.empties.broken();
         lane.due = now.mono + lane.pace.records(page.full);
-        if !page.full {
-            lane.settled = Some(asked.mono);
-        }
         let through = self.state.lanes.get(&lane.lane).and_then(|r| r.through);
         for change in page.changes {
             if let Some(through) = through
@@ -325,6 +323,9 @@ impl Driver {
             lane.read_from = Some(change.position.clone());
             let entry = lane.window.push_change(change.position.clone(), change.at, change.size);
             self.order.push(Ticket { lane: at, entry }, change);
+        }
+        if !page.full {
+            lane.gave_all(asked.mono);
         }
     }
 
@@ -353,17 +354,18 @@ impl Driver {
                 }
             }
         }
+        self.open_lanes(&touched.lanes, parent);
         if before != self.state.record || touched != Touched::default() {
             self.pending.decision(touched);
         }
-        self.open_lanes(parent);
     }
 
-    /// Makes an [`OpenLane`] of every lane that may be read and is not yet.
-    fn open_lanes(&mut self, proved: Option<Stamp>) {
-        for (lane, record) in &self.state.lanes {
+    /// Makes an [`OpenLane`] of every one of these lanes that may be read and is not yet.
+    fn open_lanes(&mut self, lanes: &[Lane], proved: Option<Stamp>) {
+        for (lane, record) in lanes.iter().filter_map(|lane| Some((lane, self.state.lanes.get(lane)?))) {
             if record.phase == LanePhase::Reading && !self.by_lane.contains_key(lane) {
                 self.by_lane.insert(lane.clone(), self.lanes.len());
+                self.agenda.add(Duration::ZERO, self.lanes.len());
                 self.lanes.push(OpenLane::new(lane.clone(), record.position.clone(), proved, &self.rhythm));
             }
         }
@@ -399,75 +401,13 @@ impl Driver {
         }
     }
 
-    fn on_applied(&mut self, changes: &[Change], applied: Applied, now: Stamp) {
-        self.applies -= 1;
-        let jitter = self.deps.ids.fresh()[0];
-        let pause = |failures: u32| backoff(failures, jitter);
-        let mut slow = false;
-        let mut done = 0;
-        let missing = std::iter::repeat(Outcome::Retry(Class::Unknown));
-        for (change, outcome) in changes.iter().zip(applied.outcomes.into_iter().chain(missing)) {
-            let durable = outcome == Outcome::Done;
-            if let Outcome::Retry(class) = outcome {
-                self.deps.meter.error(class);
-                slow |= matches!(class, Class::Throttled | Class::Unavailable);
-            }
-            let resolved = self.order.resolve(&change.key, outcome, now.mono, &pause);
-            if durable {
-                done += 1;
-                self.unpark(&change.key);
-                self.deps.meter.latency(now.wall.since(change.at));
-            }
-            if let Some((change, reason, tickets)) = resolved.parked {
-                let lane = tickets.last().map(|ticket| self.lanes[ticket.lane].lane.clone());
-                self.park(lane, change, reason, now);
-                self.settle(&tickets, now);
-            }
-            self.settle(&resolved.settled, now);
-        }
-        if done > 0 {
-            self.deps.meter.applied(done);
-            self.last_progress = Some(now);
-        }
-        if slow {
-            self.write_failures = self.write_failures.saturating_add(1);
-            self.write_gate = self.write_gate.max(now.mono + pause(self.write_failures));
-        } else if done > 0 {
-            self.write_failures = 0;
-        }
-        match applied.trouble {
-            Some(trouble) if done == 0 => self.troubles.standby.failed(&trouble.chain(), "write to prodY failed"),
-            _ => self.troubles.standby.cleared(),
-        }
-    }
-
-    fn settle(&mut self, tickets: &[Ticket], now: Stamp) {
-        for ticket in tickets {
-            let lane = &mut self.lanes[ticket.lane];
-            if let Some(size) = lane.window.settle(ticket.entry) {
-                self.outstanding -= 1;
-                self.bytes -= size;
-                lane.moved = true;
-                self.pending.change(now.mono);
-            }
-        }
-    }
-
-    fn retry_parked(&mut self, now: Stamp) {
-        for parked in self.parked.values_mut().filter(|p| p.due <= now.mono) {
-            parked.failures = (parked.failures + 1).min(4);
-            parked.due = now.mono + PARKED_RETRY * (1 << parked.failures);
-            self.order.retry_parked(parked.change.clone());
-        }
-    }
-
     /// How long there is nothing to do, at most a second so that the vital signs stay fresh.
     fn nap(&self, closed: bool) -> Duration {
         let now = self.deps.clock.now().mono;
-        let mut wake = now + Duration::from_secs(1);
+        let mut wake = if self.hidden { self.next_show } else { now + Duration::from_secs(1) };
         if !closed {
             let room = self.outstanding < MOST_OUTSTANDING && self.bytes < MOST_BYTES && self.reads < MOST_READS;
-            let due = self.lanes.iter().filter(|l| room && !l.reading && !l.ended).map(|l| l.due).min();
+            let due = self.agenda.next().filter(|_| room);
             let survey =
                 Some(self.next_survey).filter(|_| !self.surveying && !self.committing && !self.pending.decisions());
             let parked = self.parked.values().map(|p| p.due).min();
@@ -487,19 +427,23 @@ impl Driver {
     /// Shows the vital signs, and to a promotion what is left.
     fn show(&mut self, closed: bool) {
         let now = self.deps.clock.now();
-        if !closed && now.mono < self.next_show {
+        self.hidden = !closed && now.mono < self.next_show;
+        if self.hidden {
             return;
         }
         self.next_show = now.mono + SHOW_EVERY;
         let at_rest = self.applies == 0
             && !self.committing
             && self.pending.is_empty()
+            && now.mono >= self.former_strays
             && self.order.strays_until(now.mono).is_none();
-        let open = || self.lanes.iter().filter(|l| !l.ended);
-        let settled = open().map(|l| l.settled).min().unwrap_or(Some(now.mono));
+        if !self.committing && self.commit_failures == 0 {
+            self.lanes.iter_mut().for_each(OpenLane::settle);
+        }
+        let settled = self.lanes.iter().filter(|l| !l.ended).map(|l| l.settled).min().unwrap_or(Some(now.mono));
         let view = View {
             backlog: self.outstanding as u64,
-            settled: settled.filter(|_| self.pending.is_empty() && !self.committing),
+            settled,
             source_trouble: self.troubles.source.text(),
             closed: closed && at_rest,
             quiet: false,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use super::driver::Driver;
 use super::{Deps, LoadError, Valve, View, load};
@@ -52,7 +53,8 @@ impl Fleet {
             drivers.push((store.id().to_string(), driver));
         }
         for (name, driver) in drivers {
-            tasks.spawn(TaskKind::Driver, name, driver.run());
+            let span = tracing::info_span!("driver", store = name);
+            tasks.spawn(TaskKind::Driver, name, driver.run().instrument(span));
         }
         Ok(Arc::new(Self { members, valve, clock }))
     }
@@ -68,9 +70,11 @@ impl Fleet {
 impl Flow for Fleet {
     async fn catch_up(&self, bound: Duration) -> Vec<CatchUp> {
         let asked = self.clock.now().mono;
+        // Drivers between two reads read now.
+        self.valve.send_modify(|_| ());
         join_all(self.members.iter().map(async |member| {
             let mut view = member.view.clone();
-            let done = |view: &View| view.backlog == 0 && view.settled.is_some_and(|at| at >= asked);
+            let done = |view: &View| view.settled.is_some_and(|at| at >= asked);
             let ended = timeout(self.clock.as_ref(), bound, view.wait_for(done)).await;
             let last = member.view.borrow().clone();
             let why = match (ended, last.source_trouble) {

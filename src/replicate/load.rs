@@ -7,7 +7,9 @@ use crate::watermark::{Index, IndexError, LaneRecord, ParkedRecord, Record, Row,
 
 /// A store's state cannot be loaded.
 #[derive(Debug, thiserror::Error)]
-#[error("store {store}: {error}; move the index away and start again: Plimsoll rebuilds it, prodY loses nothing")]
+#[error(
+    "store {store}: {error}; move the index away and start again: prodY loses nothing, but each store shows `seeding` until it is proven complete anew"
+)]
 pub struct LoadError {
     /// The store.
     pub store: StoreId,

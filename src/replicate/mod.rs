@@ -16,6 +16,7 @@ mod pace;
 mod pending;
 mod trouble;
 mod window;
+mod writes;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -89,7 +90,7 @@ pub(crate) enum Valve {
 pub(crate) struct View {
     /// Changes read and not durable.
     pub(crate) backlog: u64,
-    /// All open lanes had given all they have, or did not answer, as of this monotonic instant, and it is durable.
+    /// All open lanes had given all they have, or did not answer, as of this monotonic instant, and that is durable.
     pub(crate) settled: Option<Duration>,
     /// The source does not answer.
     pub(crate) source_trouble: Option<String>,

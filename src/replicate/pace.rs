@@ -42,6 +42,11 @@ impl Pace {
         self.pause = self.shortest;
         backoff(self.failures, jitter)
     }
+
+    /// More than one failure in a row: no accident.
+    pub(super) fn failing(&self) -> bool {
+        self.failures > 1
+    }
 }
 
 /// How long to wait after `failures` failures in a row: 50 ms doubling to 5 s, less up to a half at random so that many

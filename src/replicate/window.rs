@@ -79,9 +79,9 @@ impl Window {
     }
 
     fn push(&mut self, entry: Entry) -> EntryNo {
-        let number = self.front + self.entries.len() as u64;
+        let number = self.end();
         self.entries.push_back(entry);
-        EntryNo(number)
+        number
     }
 
     /// A change is durable in the standby, or durably parked. Gives its size, bytes; settling again gives `None`.
@@ -94,6 +94,18 @@ impl Window {
             }
             _ => None,
         }
+    }
+
+    /// The number that the next entry will have.
+    pub(super) fn end(&self) -> EntryNo {
+        EntryNo(self.front + self.entries.len() as u64)
+    }
+
+    /// Has every change before `end` left the window?
+    pub(super) fn passed(&self, end: EntryNo) -> bool {
+        let before = end.0.saturating_sub(self.front);
+        let before = usize::try_from(before).unwrap_or(usize::MAX);
+        !self.entries.iter().take(before).any(|entry| matches!(entry, Entry::Change { .. }))
     }
 
     /// Takes out everything at the front that is settled. `skew` bounds how far our clock may run ahead of the source's:

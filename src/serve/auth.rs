@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::problem::Problem;
+use crate::config;
 use crate::promote::{Authorized, Role};
 
 /// The name of a role, as in the tokens file.
@@ -182,9 +183,7 @@ fn version(meta: &std::fs::Metadata) -> Version {
 
 /// Refuses a secret file that others could read, or that its group could change; `what` names it.
 pub fn private(what: &str, path: &Path, meta: &std::fs::Metadata) -> Result<(), String> {
-    let mode = meta.mode() & 0o777;
-    let group_reads = mode & 0o040 != 0 && meta.uid() != 0;
-    if mode & 0o037 != 0 || group_reads {
+    if let Some(mode) = config::open_to_others(meta) {
         let path = path.display();
         return Err(format!("{what} {path} has mode {mode:04o}: others could read it; run `chmod 600 {path}`"));
     }

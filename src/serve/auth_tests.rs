@@ -1,5 +1,4 @@
 //! Tokens: the file, its permissions, its changes, and what a caller without the right one is told.
-#![allow(clippy::disallowed_methods)]
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::{SourceTime, Stamp, StoreId};
 use crate::config::Config;
+use crate::promote::When;
 use crate::rpo::{Rpo, State, Terms, assess, assess_app};
 use crate::watermark::{Board, Mark, Vitals, Watermarks};
 
@@ -306,8 +307,7 @@ fn note(verdict: &Rpo, mark: Option<&Mark>, vitals: &Vitals, facts: &Facts<'_>) 
 
 /// An instant for a human: the time of day, with the date when it is not today's.
 pub fn clock(at: SourceTime, now: SourceTime) -> String {
-    let (text, today) = (at.floor_to_second().to_string(), now.to_string());
-    let text = text.replace(".000Z", "Z");
+    let (text, today) = (When(at).to_second(), now.to_string());
     match (text.split_once('T'), today.split_once('T')) {
         (Some((date, time)), Some((day, _))) if date == day => time.to_owned(),
         _ => text,

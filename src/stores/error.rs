@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::aws::{classify, words};
 use crate::change::Class;
 
 /// A failure of a call for a store. `Display` gives what failed, on what and the hint; the cause is in `source`.
@@ -23,6 +28,22 @@ impl StoreError {
     /// Without hint and cause.
     pub fn new(class: Class, what: impl Into<String>, on: impl Into<String>) -> Self {
         Self { class, what: what.into(), on: on.into(), hint: None, source: None }
+    }
+
+    /// Of a call to AWS, with the service's own words.
+    pub fn of_call<E>(error: &SdkError<E, HttpResponse>, write: bool, what: &str, on: &str) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let class = classify(error, write);
+        let hint = match class {
+            Class::Denied => Some("check the credentials and the policies in config/iam"),
+            Class::Missing => Some("check its name and region"),
+            _ => None,
+        };
+        let mut failed = Self::new(class, what, on).because(words(error));
+        failed.hint = hint.map(str::to_owned);
+        failed
     }
 
     /// Adds what to do.

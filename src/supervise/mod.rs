@@ -4,7 +4,6 @@
 //! A task whose kind is essential takes the process down when it fails: a half-working Plimsoll that looks alive is worse
 //! than a restart, and the index makes a restart cheap. The watchdog of systemd is fed only while every essential task
 //! shows signs of life.
-#![allow(clippy::disallowed_methods)]
 
 pub mod watchdog;
 
@@ -87,6 +86,7 @@ impl Tasks {
 
     /// Spawns a task. `Err` is a failure; a panic is one too. A task of an essential kind that ends before
     /// [`Tasks::stopping`] is cancelled is a failure however it ends.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
     pub fn spawn<F>(&self, kind: TaskKind, name: impl Into<String>, task: F)
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
@@ -101,6 +101,7 @@ impl Tasks {
 
     /// Runs blocking work on a thread of its own until it returns. [`Tasks::shutdown`] does not wait for it: its owner
     /// tells it to end, when those that need it have.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
     pub fn thread<F>(&self, kind: TaskKind, name: impl Into<String>, work: F) -> std::io::Result<()>
     where
         F: FnOnce() -> Result<(), String> + Send + 'static,
@@ -154,6 +155,10 @@ impl Tasks {
     }
 
     /// Tells every task to stop and waits, at most for `grace`. Gives the names of those that did not end.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the grace is the operating system's, whatever clock the tasks were given"
+    )]
     pub async fn shutdown(&self, grace: Duration) -> Vec<String> {
         self.stop.cancel();
         self.tracker.close();

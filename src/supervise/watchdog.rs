@@ -101,8 +101,7 @@ impl Notifier {
     }
 
     /// As `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` of this process say.
-    // They are the service manager's, not configuration.
-    #[allow(clippy::disallowed_methods)]
+    #[expect(clippy::disallowed_methods, reason = "these variables are the service manager's, not configuration")]
     pub fn from_env() -> Self {
         let text = |name| std::env::var(name).ok();
         let Some(path) = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()) else {

@@ -3,7 +3,7 @@
 //! `PLIMSOLL_LOG` is `text` or `json`; without it, text on a terminal and JSON elsewhere. `RUST_LOG` chooses what is shown;
 //! `info` without it. ERROR means that a human must look.
 // The environment of the log is read here, before there is a configuration that could say it.
-#![allow(clippy::disallowed_methods)]
+#![expect(clippy::disallowed_methods, reason = "logs begin before there is a configuration")]
 
 use std::io::IsTerminal;
 

@@ -5,6 +5,7 @@
 //!   [`MemoryIndex::crash`] forgets what was not.
 //! - Syncing is sequential, as in a log: when a transaction is synced, all before it are.
 //! - Deterministic under a paused tokio clock: it has no thread, reads no other clock and draws no random number.
+#![expect(clippy::disallowed_methods, reason = "a double, for tests under tokio's paused clock")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -51,7 +51,7 @@ pub enum IndexError {
     },
     /// It is damaged.
     #[error(
-        "the index at {path} is damaged: {what}; move it away and start again: Plimsoll rebuilds it, prodY loses nothing"
+        "the index at {path} is damaged: {what}; move it away and start again: prodY loses nothing, but each store shows `seeding` until it is proven complete anew"
     )]
     Damaged {
         /// The index directory.

@@ -1,6 +1,5 @@
 //! The client commands as an operator runs them: the real program, against a real server with real promotions on an index in
 //! memory.
-#![allow(clippy::disallowed_methods)] // a test may spawn and wait by itself
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

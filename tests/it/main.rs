@@ -1,4 +1,10 @@
 //! The integration tests: one binary, a module per part.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::unwrap_used,
+    reason = "tests look at real clocks, spawn, print, and fail by panicking"
+)]
 
 mod attack;
 mod cli;

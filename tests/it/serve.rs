@@ -1,5 +1,4 @@
 //! The server on real sockets: who may call what, what garbage meets, TLS, event streams, and how it stops.
-#![allow(clippy::disallowed_methods)] // a test may wait and spawn by itself
 
 mod api;
 mod events;

@@ -1,5 +1,4 @@
 //! What systemd hears, on a real datagram socket.
-#![allow(clippy::disallowed_methods)] // a test may wait by itself
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

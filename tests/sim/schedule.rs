@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use plimsoll::change::{Class, SourceTime, StoreId};
+use plimsoll::promote::Flow as _;
 use plimsoll::replicate::{Deps, Fleet, Meter, Pulse};
 use plimsoll::rpo::{State, Terms, assess};
 use plimsoll::seams::{Ids, SharedClock, TokioClock};
@@ -48,6 +49,7 @@ pub(crate) struct Totals {
     pub(crate) splits: u64,
     pub(crate) strays: u64,
     pub(crate) late: u64,
+    pub(crate) cuts: u64,
     pub(crate) final_watermark: i64,
 }
 
@@ -58,6 +60,7 @@ impl Totals {
         self.splits += other.splits;
         self.strays += other.strays;
         self.late += other.late;
+        self.cuts += other.cuts;
     }
 }
 
@@ -97,7 +100,7 @@ struct Life {
     tasks: Tasks,
     dead: CancellationToken,
     /// Drivers end when nobody holds their fleet.
-    _fleet: Arc<Fleet>,
+    fleet: Arc<Fleet>,
 }
 
 struct Run {
@@ -131,7 +134,7 @@ impl Run {
             clean_start: index.was_clean(),
         };
         let fleet = Fleet::start(&[store], |_| deps.clone(), &tasks, false, Arc::clone(&self.clock));
-        Life { tasks, dead, _fleet: fleet.expect("the index loads") }
+        Life { tasks, dead, fleet: fleet.expect("the index loads") }
     }
 
     fn now(&self) -> u64 {
@@ -218,11 +221,55 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
         }
         run.check(&index, &mut highest)?;
     }
-    calm_down(&run, &index, &mut highest).await?;
+    if dice.chance(40) {
+        cut_the_flow(&run, &life, &index, &mut highest).await?;
+        totals.cuts += 1;
+    } else {
+        calm_down(&run, &index, &mut highest).await?;
+    }
     let world = run.world.lock().unwrap();
     (totals.strays, totals.late) = (world.stray_count, world.late_count);
     totals.final_watermark = highest.0;
     Ok(totals)
+}
+
+/// FO-2: in the middle of the storm the flow is closed, as a promotion does before its fence. Once that is answered, nothing
+/// of ours changes the standby any more, strays included; and what was published stays sound.
+async fn cut_the_flow(run: &Run, life: &Life, index: &MemoryIndex, highest: &mut SourceTime) -> Result<(), String> {
+    let ticking = async {
+        loop {
+            run.clock.sleep(Duration::from_millis(50)).await;
+            run.world.lock().unwrap().tick(run.now());
+            if let Err(broken) = run.check(index, highest) {
+                return broken;
+            }
+        }
+    };
+    let closing = async {
+        life.fleet.catch_up(Duration::from_secs(5)).await;
+        life.fleet.close().await
+    };
+    tokio::select! {
+        broken = ticking => return Err(broken),
+        closed = closing => closed?,
+    }
+    let before = run.world.lock().unwrap().standby.clone();
+    for _ in 0..600 {
+        run.clock.sleep(Duration::from_millis(50)).await;
+        let now = run.now();
+        let mut world = run.world.lock().unwrap();
+        world.write(now);
+        world.tick(now);
+        if world.standby != before {
+            return Err(format!(
+                "FO-2: the standby changed after the flow was closed: {before:?} -> {:?}",
+                world.standby
+            ));
+        }
+        drop(world);
+        run.check(index, highest)?;
+    }
+    Ok(())
 }
 
 /// I5: the faults end, and the standby becomes the source; the watermark follows, the state is `ok`; then the source falls

@@ -33,6 +33,10 @@ async fn sg7_keys() {
     let first = promotions.start(&approver(), request(), Some("k")).await.unwrap();
     let again = promotions.start(&approver(), request(), Some("k")).await.unwrap();
     assert_eq!((again.promotion.as_str(), again.repeated, first.repeated), (first.promotion.as_str(), true, false));
+    // Who follows it later with the same key does not name the plan that was consented to.
+    let seen = Request { plan: Some("0".into()), ..request() };
+    let followed = promotions.start(&approver(), seen, Some("k")).await.unwrap();
+    assert_eq!((followed.promotion.as_str(), followed.repeated), (first.promotion.as_str(), true));
     let other = Request { reason: "another".into(), ..request() };
     let reused = promotions.start(&approver(), other.clone(), Some("k")).await.unwrap_err();
     assert_eq!(reused.status(), 422);
@@ -126,7 +130,7 @@ async fn the_report_says_who_why_when_and_what_was_lost() {
     let frozen = report.frozen.as_ref().unwrap();
     assert_eq!((frozen.fence, frozen.stores[0].parked), (FenceState::Unconfirmed, 0));
     assert_eq!(frozen.stores[0].watermark, Some(When(base())));
-    assert_eq!(frozen.stores[0].cutoff, "changes after 2026-11-23T14:00:00Z are lost");
+    assert_eq!(frozen.stores[0].cutoff, "changes after 2026-11-23T14:00:00Z may be lost");
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["fence"], "unconfirmed");
     assert_eq!(serde_json::from_value::<Report>(json).unwrap(), report);

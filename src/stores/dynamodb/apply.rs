@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use super::Table;
 use super::item::{self, Body, Image};
-use crate::aws::{classify, store_error};
+use crate::aws::classify;
 use crate::change::{Change, Class, Key, Outcome, Reason};
 use crate::stores::StoreError;
 use crate::stores::contract::Applied;
@@ -58,7 +58,7 @@ impl Table {
             Err(error) => match classify(&error, true) {
                 Class::Invalid => self.write_singly(changes, chosen).await,
                 class => {
-                    let trouble = store_error(&error, true, "BatchWriteItem", &self.standby_name());
+                    let trouble = StoreError::of_call(&error, true, "BatchWriteItem", &self.standby_name());
                     (vec![Outcome::Retry(class); chosen.len()], Some(trouble))
                 }
             },
@@ -75,8 +75,7 @@ impl Table {
         if left.is_empty() {
             return (vec![Outcome::Done; chosen.len()], None);
         }
-        let names =
-            chosen.first().and_then(|at| body(&changes[*at])).map(|b| b.key_names.as_slice()).unwrap_or_default();
+        let names = chosen.first().and_then(|at| body(&changes[*at])).map(|b| &*b.key_names).unwrap_or_default();
         let keys: Vec<Key> = left.iter().filter_map(|request| key_of(request, names)).collect();
         let written = |at: &usize| !keys.contains(&changes[*at].key);
         // What is left must be found again among what was sent, or nothing is believed to be written.
@@ -103,11 +102,12 @@ impl Table {
         let failed = match &body.image {
             Image::Put(item) => {
                 let sent = self.target.put_item().table_name(table).set_item(Some(item.clone())).send().await;
-                sent.err().map(|e| (classify(&e, true), store_error(&e, true, "PutItem", &self.standby_name())))
+                sent.err().map(|e| (classify(&e, true), StoreError::of_call(&e, true, "PutItem", &self.standby_name())))
             }
             Image::Delete(key) => {
                 let sent = self.target.delete_item().table_name(table).set_key(Some(key.clone())).send().await;
-                sent.err().map(|e| (classify(&e, true), store_error(&e, true, "DeleteItem", &self.standby_name())))
+                sent.err()
+                    .map(|e| (classify(&e, true), StoreError::of_call(&e, true, "DeleteItem", &self.standby_name())))
             }
         };
         match failed {

@@ -4,6 +4,7 @@
 //! through a float.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -21,8 +22,8 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Body {
     pub(super) image: Image,
-    /// The attributes that are the key.
-    pub(super) key_names: Vec<String>,
+    /// The attributes that are the key; shared by the changes of a page.
+    pub(super) key_names: Arc<[String]>,
 }
 
 /// What a record of the stream says about its key.
@@ -58,6 +59,14 @@ fn value_from_stream(value: StreamValue) -> Result<AttributeValue, UnknownType> 
         StreamValue::M(map) => AttributeValue::M(from_stream(map)?),
         _ => return Err(UnknownType),
     })
+}
+
+/// The names of a key's attributes: those of `last` when they are the same, which they are but for the first of a page.
+pub(super) fn key_names(key: &Item, last: &mut Option<Arc<[String]>>) -> Arc<[String]> {
+    match last {
+        Some(names) if names.len() == key.len() && names.iter().all(|name| key.contains_key(name)) => Arc::clone(names),
+        _ => Arc::clone(last.insert(key.keys().cloned().collect())),
+    }
 }
 
 /// The identity of a key: the same bytes for the same key, however its number is written. Attributes in the order of
@@ -138,7 +147,7 @@ pub(super) fn encode(body: &Body) -> Vec<u8> {
         Image::Put(item) => ("put", item),
         Image::Delete(key) => ("delete", key),
     };
-    json!({ "key_names": body.key_names, what: map_to_json(item) }).to_string().into_bytes()
+    json!({ "key_names": &*body.key_names, what: map_to_json(item) }).to_string().into_bytes()
 }
 
 /// Reads what [`encode`] wrote.
@@ -258,7 +267,7 @@ mod tests {
         fn apf5_nothing_is_lost(item in proptest::collection::hash_map(".{0,6}", value(), 0..6)) {
             let converted = from_stream(item.clone()).unwrap();
             prop_assert_eq!(format!("{:?}", sorted(&converted)), format!("{:?}", sorted(&item)));
-            let body = Body { image: Image::Put(converted), key_names: vec!["a".into()] };
+            let body = Body { image: Image::Put(converted), key_names: ["a".to_owned()].into() };
             prop_assert_eq!(decode(&encode(&body)), Some(body));
         }
 

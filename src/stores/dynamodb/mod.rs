@@ -20,7 +20,7 @@ use bytes::Bytes;
 use self::item::{Body, Image};
 use super::contract::{Applied, Kind, Mode, Replicate, Rhythm, Spot, Store};
 use super::{StoreError, StoreState, Transition};
-use crate::aws::{Aws, timeouts};
+use crate::aws::Aws;
 use crate::change::{Change, Class, Key, Method, Read, SourceTime, Stamp, StoreId};
 use crate::promote::Step;
 use crate::seams::SharedClock;
@@ -49,20 +49,12 @@ struct Table {
 }
 
 fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
-    let limits = timeouts(settings.attempt_timeout);
-    let table = |side: &crate::aws::Side| {
-        let config = aws_sdk_dynamodb::config::Builder::from(side.config());
-        aws_sdk_dynamodb::Client::from_conf(config.timeout_config(limits.clone()).interceptor(side.watch()).build())
-    };
-    let streams = aws_sdk_dynamodbstreams::config::Builder::from(aws.primary.config())
-        .timeout_config(limits.clone())
-        .interceptor(aws.primary.watch())
-        .build();
+    let attempt = settings.attempt_timeout;
     Arc::new(Table {
         id: id.clone(),
-        source: table(&aws.primary),
-        streams: aws_sdk_dynamodbstreams::Client::from_conf(streams),
-        target: table(&aws.standby),
+        source: aws.primary.dynamodb(attempt),
+        streams: aws.primary.streams(attempt),
+        target: aws.standby.dynamodb(attempt),
         cursors: tail::Cursors::default(),
         clock: Arc::clone(&aws.clock),
         settings,

@@ -24,7 +24,7 @@ const POLL_MIN: Key = Key::default(
     "poll_min",
     Takes::Duration { min: "10ms", max: "10s" },
     "\"250ms\"",
-    "The shortest pause between two reads of a shard that has changes. AWS allows 5 reads a second for a shard.",
+    "The shortest pause between two reads of a shard that has changes. After a full page it is read on at once.",
 );
 const POLL_MAX: Key = Key::default(
     "poll_max",

@@ -4,7 +4,6 @@ use aws_sdk_dynamodb::types::{KeySchemaElement, StreamViewType, TableDescription
 
 use super::Table;
 use super::lineage::{self, Incarnation, Sighting};
-use crate::aws::store_error;
 use crate::change::{Class, Stamp};
 use crate::stores::{StoreError, StoreState, Transition};
 use crate::watermark::Seed;
@@ -46,7 +45,7 @@ impl Table {
     ) -> Result<TableDescription, StoreError> {
         let on = format!("{side} table {table}");
         let answer = client.describe_table().table_name(table).send().await;
-        let answer = answer.map_err(|e| store_error(&e, false, "DescribeTable", &on))?;
+        let answer = answer.map_err(|e| StoreError::of_call(&e, false, "DescribeTable", &on))?;
         answer.table.ok_or_else(|| StoreError::new(Class::Unavailable, "DescribeTable", on))
     }
 
@@ -86,7 +85,7 @@ impl Table {
             [(&self.source, &self.settings.table, "primary"), (&self.target, &self.settings.standby_table, "standby")]
         {
             let scan = client.scan().table_name(table).consistent_read(true).limit(1).send().await;
-            let page = scan.map_err(|e| store_error(&e, false, "Scan", &format!("{side} table {table}")))?;
+            let page = scan.map_err(|e| StoreError::of_call(&e, false, "Scan", &format!("{side} table {table}")))?;
             if page.count() > 0 || page.last_evaluated_key().is_some_and(|k| !k.is_empty()) {
                 return Ok(false);
             }

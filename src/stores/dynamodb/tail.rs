@@ -5,7 +5,7 @@
 //! disappearance, trimmed records) is a gap here.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodbstreams::types::{
     OperationType, Record, ShardFilter, ShardFilterType, ShardIteratorType, StreamStatus,
@@ -14,7 +14,6 @@ use aws_sdk_dynamodbstreams::types::{
 use super::Table;
 use super::item::{self, Body, Image};
 use super::lineage::{self, Incarnation, Shard, Start};
-use crate::aws::store_error;
 use crate::change::{Change, Class, Gap, GapCause, Lane, Page, Position, Read, SourceTime};
 use crate::stores::StoreError;
 use crate::stores::contract::Spot;
@@ -83,7 +82,7 @@ impl Table {
             Ok(page) => page,
             Err(error) => {
                 let service = error.as_service_error();
-                let mut failed = store_error(&error, false, "GetRecords", &on());
+                let mut failed = StoreError::of_call(&error, false, "GetRecords", &on());
                 if failed.class != Class::Throttled {
                     // The next read takes a new iterator from the last position. To be throttled says nothing about the
                     // iterator, and a second call for a new one would only be throttled, too.
@@ -102,10 +101,10 @@ impl Table {
             }
         };
         let mut changes = Vec::with_capacity(page.records().len());
-        let mut bytes = 0;
+        let (mut bytes, mut names) = (0, None);
         for record in page.records.unwrap_or_default() {
             bytes += record.dynamodb().and_then(|d| d.size_bytes()).unwrap_or(0);
-            match self.change(record, spot.lane)? {
+            match self.change(record, spot.lane, &mut names)? {
                 Ok(change) => changes.push(change),
                 Err(why) => return Ok(Read::Lost { why }),
             }
@@ -151,10 +150,10 @@ impl Table {
                 if service.is_some_and(|e| e.is_resource_not_found_exception()) {
                     return match self.missing(arn, lane).await? {
                         Read::Lost { why } => Ok(Err(why)),
-                        _ => Err(store_error(&error, false, "GetShardIterator", &on)),
+                        _ => Err(StoreError::of_call(&error, false, "GetShardIterator", &on)),
                     };
                 }
-                Err(store_error(&error, false, "GetShardIterator", &on))
+                Err(StoreError::of_call(&error, false, "GetShardIterator", &on))
             }
         }
     }
@@ -209,7 +208,7 @@ impl Table {
                 Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
                     return Ok(None);
                 }
-                Err(error) => return Err(store_error(&error, false, "DescribeStream", arn)),
+                Err(error) => return Err(StoreError::of_call(&error, false, "DescribeStream", arn)),
             };
             let Some(described) = described else {
                 return Err(StoreError::new(Class::Unavailable, "DescribeStream", arn));
@@ -233,7 +232,12 @@ impl Table {
     }
 
     /// A record as a change, or the gap that it shows.
-    fn change(&self, record: Record, lane: &Lane) -> Result<Result<Change, Gap>, StoreError> {
+    fn change(
+        &self,
+        record: Record,
+        lane: &Lane,
+        names: &mut Option<Arc<[String]>>,
+    ) -> Result<Result<Change, Gap>, StoreError> {
         let on = || format!("table {}, shard {lane}", self.settings.table);
         let bad = |what: &str| StoreError::new(Class::Invalid, what, on());
         let operation = record.event_name;
@@ -244,7 +248,7 @@ impl Table {
         let keys = data.keys.ok_or_else(|| bad("reading a record without keys"))?;
         let keys = item::from_stream(keys).map_err(|e| bad("reading a key").because(e))?;
         let key = item::identity(&keys);
-        let key_names = keys.keys().cloned().collect();
+        let key_names = item::key_names(&keys, names);
         let image = match (operation, data.new_image) {
             (Some(OperationType::Remove), _) => Image::Delete(keys),
             (Some(OperationType::Insert | OperationType::Modify), Some(new)) => {
@@ -259,6 +263,6 @@ impl Table {
             Image::Put(item) | Image::Delete(item) => item::size(item),
         };
         let position = Position(sequence.into());
-        Ok(Ok(Change { key, position, at, body: std::sync::Arc::new(Body { image, key_names }), size }))
+        Ok(Ok(Change { key, position, at, body: Arc::new(Body { image, key_names }), size }))
     }
 }

@@ -36,7 +36,7 @@ async fn events_come_in_order_and_the_stream_ends_after_the_last() {
     server.script.play("completed", true);
     let mut rest = String::new();
     while let Some(chunk) = chunks.next().await {
-        rest += &String::from_utf8(chunk.unwrap().to_vec()).unwrap();
+        rest += std::str::from_utf8(&chunk.unwrap()).unwrap();
     }
     assert!(rest.starts_with("id: 2\nevent: completed\n"), "{rest}");
 }

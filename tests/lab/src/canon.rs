@@ -122,7 +122,8 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Canonical text of a decimal number. Text that is no number is kept as it is, so that it equals only itself.
+/// Canonical text of a decimal number. It shares no code with the daemon's keys and the scripted server's table on
+/// purpose: a judge must not repeat the mistake of the judged. Text that is no number is kept as it is, so that it equals only itself.
 fn number_of(text: &str) -> String {
     decimal(text).unwrap_or_else(|| text.to_owned())
 }

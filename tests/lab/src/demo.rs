@@ -21,7 +21,7 @@ mod screen;
 mod verdict;
 
 use scene::Scene;
-use screen::Screen;
+use screen::{Quote, Screen};
 use verdict::{Promotion, Report};
 
 /// Where the report goes, from the current directory.
@@ -203,10 +203,10 @@ async fn promote(scene: &Scene, binary: &Path, status: &Status, screen: &mut Scr
     let spec = daemon::cli_spec(binary, &scene.home, Role::Approver, &args)?;
     let called = Instant::now();
     let mut process = Process::spawn(&spec)?;
-    let mut shown = 0;
+    let mut events = Quote::first_part(&spec.stdout);
     let ended = loop {
         let ended = process.try_wait();
-        shown += screen.quote_from(&spec.stdout, shown, ended.is_some());
+        screen.quote(&mut events, ended.is_some());
         if let Some(status) = ended {
             break status;
         }
@@ -216,8 +216,10 @@ async fn promote(scene: &Scene, binary: &Path, status: &Status, screen: &mut Scr
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     let rto = called.elapsed();
-    if let Some(stderr) = &spec.stderr {
-        screen.quote_from(stderr, 0, true);
+    if !ended.success() {
+        for path in std::iter::once(&spec.stdout).chain(&spec.stderr) {
+            screen.quote(&mut Quote::whole(path), true);
+        }
     }
     Ok(Promotion::from_exit(ended.code(), rto))
 }

@@ -149,17 +149,14 @@ impl Screen {
         self.line(&command);
     }
 
-    /// Shows what a file has got since `from`: whole lines, or all of it. Returns how many bytes were shown.
-    pub(super) fn quote_from(&mut self, path: &Path, from: usize, all: bool) -> usize {
-        let bytes = std::fs::read(path).unwrap_or_default();
-        let new = bytes.get(from..).unwrap_or_default();
-        let until = if all { new.len() } else { new.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) };
-        let text = String::from_utf8_lossy(new.get(..until).unwrap_or_default()).into_owned();
-        for line in text.lines() {
-            let line = self.paint(Ink::Dim, &format!("  | {line}"));
-            self.line(&line);
+    /// Shows the new lines of what a command writes: as they come, and at the end (`ended`) what is left.
+    pub(super) fn quote(&mut self, quote: &mut Quote, ended: bool) {
+        for line in quote.news(ended) {
+            for (at, part) in wrapped(&line).iter().enumerate() {
+                let line = self.paint(Ink::Dim, &format!("  | {}{part}", if at > 0 { "    " } else { "" }));
+                self.line(&line);
+            }
         }
-        until
     }
 
     pub(super) fn verdict(&mut self, report: &Report, file: &Path) {
@@ -181,7 +178,7 @@ impl Screen {
         }
         self.line("");
         let rto = seconds(Duration::from_secs_f64(report.rto_seconds));
-        self.line(&format!("Promotion {} {rto} after the call. Report: {}", report.promotion, file.display()));
+        self.line(&format!("RTO {rto}, from the call to its end ({}). Report: {}", report.promotion, file.display()));
         let verdict = if report.pass {
             self.paint(Ink::Green, "PASS  no store lost more than Plimsoll had said")
         } else if report.promotion == "completed" {
@@ -258,6 +255,59 @@ impl Screen {
     }
 }
 
+/// The output of a command, read while it grows.
+#[derive(Debug)]
+pub(super) struct Quote<'a> {
+    path: &'a Path,
+    shown: usize,
+    /// Nothing is shown after the first empty line: the events are the story, the report after them repeats it.
+    only_first_part: bool,
+    muted: bool,
+}
+
+impl<'a> Quote<'a> {
+    /// All that the file holds and gets.
+    pub(super) fn whole(path: &'a Path) -> Self {
+        Self { path, shown: 0, only_first_part: false, muted: false }
+    }
+
+    /// What stands before the first empty line.
+    pub(super) fn first_part(path: &'a Path) -> Self {
+        Self { only_first_part: true, ..Self::whole(path) }
+    }
+
+    fn news(&mut self, ended: bool) -> Vec<String> {
+        let bytes = std::fs::read(self.path).unwrap_or_default();
+        let new = bytes.get(self.shown..).unwrap_or_default();
+        let whole_lines = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let new = new.get(..if ended { new.len() } else { whole_lines }).unwrap_or_default();
+        self.shown += new.len();
+        let mut lines = Vec::new();
+        for line in String::from_utf8_lossy(new).lines() {
+            self.muted |= self.only_first_part && line.trim().is_empty();
+            if !self.muted {
+                lines.push(line.to_owned());
+            }
+        }
+        lines
+    }
+}
+
+/// A line in parts of at most 92 characters, cut between words.
+fn wrapped(line: &str) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    for word in line.split(' ') {
+        match parts.last_mut() {
+            Some(part) if part.chars().count() + word.chars().count() < 92 => {
+                part.push(' ');
+                part.push_str(word);
+            }
+            _ => parts.push(word.to_owned()),
+        }
+    }
+    parts
+}
+
 fn cells(row: &Row) -> [String; 6] {
     [
         row.id.clone(),
@@ -326,6 +376,25 @@ fn grouped(count: usize) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_command_is_quoted_as_it_writes_and_until_its_first_empty_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let mut quote = Quote::first_part(&path);
+        let mut write = |text: &str, ended| {
+            let mut file = std::fs::File::options().create(true).append(true).open(&path).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            quote.news(ended)
+        };
+        assert_eq!(write("one\ntw", false), ["one"]);
+        assert_eq!(write("o\n", false), ["two"]);
+        assert_eq!(write("three\n\nthe report\n", false), ["three"]);
+        assert_eq!(write("its end", true), [""; 0]);
+        assert_eq!(Quote::whole(&path).news(true).len(), 6);
+        assert_eq!(wrapped(&"word ".repeat(40)).len(), 3);
+        assert_eq!(wrapped("  two  spaces"), ["  two  spaces"]);
+    }
 
     #[test]
     fn numbers_are_written_for_people() {
