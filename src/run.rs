@@ -92,11 +92,32 @@ struct Open {
 
 async fn start(config: &Config, tasks: &Tasks, notifier: &Arc<Notifier>) -> Result<Running, String> {
     let clock = SystemClock::shared();
-    let ids: Arc<dyn Ids> = Arc::new(SystemIds);
     let metrics = Metrics::new();
     let tokens = serve::tokens(&config.serve).map_err(|e| e.to_string())?;
     let listener = Listener::bind(&config.serve, serve::Limits::default()).await.map_err(|e| e.to_string())?;
     let index = open_index(config, tasks, &clock, &metrics)?;
+    let started = start_on(config, tasks, notifier, clock, metrics, tokens, listener, Arc::clone(&index)).await;
+    if started.is_err() && !index.was_clean() {
+        // Writes of the process that was killed before this one may still be on their way (LE-4): the next start must
+        // not think otherwise because this one, which sent none, ended in order.
+        index.close_unclean().await;
+    }
+    started
+}
+
+/// The rest of the start, once the index is ours.
+#[expect(clippy::too_many_arguments, reason = "each is one of the things that the start has opened, and used once")]
+async fn start_on(
+    config: &Config,
+    tasks: &Tasks,
+    notifier: &Arc<Notifier>,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    tokens: serve::auth::Tokens,
+    listener: Listener,
+    index: Arc<RocksIndex>,
+) -> Result<Running, String> {
+    let ids: Arc<dyn Ids> = Arc::new(SystemIds);
     let requests = Arc::clone(&metrics);
     let on_request: crate::aws::OnRequest =
         Arc::new(move |service, operation, outcome| requests.aws_request(service, operation, outcome));

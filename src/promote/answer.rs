@@ -142,8 +142,10 @@ pub struct Answers {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromotionView {
     /// Its id.
+    #[serde(rename = "id")]
     pub promotion: String,
     /// Where it stands.
+    #[serde(rename = "state")]
     pub stage: Stage,
     /// When it was asked for.
     pub requested_at: When,

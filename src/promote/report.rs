@@ -16,8 +16,10 @@ use super::step::{Phase, StepId};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The promotion.
+    #[serde(rename = "id")]
     pub promotion: String,
     /// Where it stands.
+    #[serde(rename = "state")]
     pub stage: Stage,
     /// Who asked.
     pub by: Principal,

@@ -45,8 +45,7 @@ pub(super) async fn promote(
     let location = format!("/v1/promotions/{}", started.id);
     let answer = json!({
         "id": started.id,
-        "promotion": started.id,
-        "stage": started.stage,
+        "state": started.stage,
         "repeated": started.repeated,
         "location": location,
         "events": format!("{location}/events"),

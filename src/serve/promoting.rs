@@ -34,7 +34,7 @@ impl From<StartError> for Problem {
             StartError::Invalid(problems) => made("invalid").with(json!({"problems": problems})),
             StartError::KeyReused { promotion } => made("key-reused").with(json!({"promotion": promotion})),
             StartError::Running { promotion, stage } => {
-                made("promotion-running").with(json!({"promotion": promotion, "stage": stage}))
+                made("promotion-running").with(json!({"promotion": promotion, "state": stage}))
             }
             StartError::Promoted { promotion } => made("already-promoted").with(json!({"promotion": promotion})),
             StartError::Refused { promotion, verdict } => {

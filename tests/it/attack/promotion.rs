@@ -52,7 +52,7 @@ pub(super) async fn stage(daemon: &Daemon, id: &str, stage: &str) -> Json {
     let deadline = std::time::Instant::now() + LONG;
     while std::time::Instant::now() < deadline {
         last = daemon.client().json(&format!("/v1/promotions/{id}")).await.unwrap_or(last);
-        if last["stage"] == stage {
+        if last["state"] == stage {
             return last;
         }
         tokio::time::sleep(Duration::from_millis(30)).await;

@@ -114,11 +114,11 @@ async fn a_promotion_taken_up_before_its_fence_is_judged_again() {
     let id = id_of(&started);
     let over = || async {
         let report = daemon.client().json(&format!("/v1/promotions/{id}")).await.unwrap_or_default();
-        report["stage"] == "refused" || report["stage"] == "completed"
+        report["state"] == "refused" || report["state"] == "completed"
     };
     assert!(came_true(LONG, over).await, "it ends");
     let report = daemon.client().json(&format!("/v1/promotions/{id}")).await.expect("an answer");
-    if report["stage"] == "refused" {
+    if report["state"] == "refused" {
         assert!(report["trouble"].as_str().is_some_and(|why| why.contains(ORDERS)), "{report}");
         assert_eq!(daemon.now().await.value["phase"], "replicating");
         assert_eq!(effects(&effect(&pair)), "", "nothing was done");

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use plimsoll_lab::scripted::Door;
+use plimsoll_lab::scripted::{Door, TableSpec, ViewType};
 
-use super::fixture::{Ask as _, Load, ORDERS, POLL_MAX, PROPAGATION, Pair, bound, field, note, of_store, until};
+use super::fixture::{
+    Ask as _, LONG, Load, ORDERS, POLL_MAX, PROPAGATION, Pair, bound, came_true, field, note, of_store, plain,
+    streamed, until,
+};
 use super::truth::Watch;
 
 #[tokio::test]
@@ -42,6 +45,27 @@ async fn rp2_a_table_with_data_is_seeding_and_has_no_number() {
     pair.converge(&daemon).await;
     let seen = watch.truthful().await;
     assert_eq!(seen.states.into_iter().collect::<Vec<_>>(), ["seeding"], "at no moment anything else");
+}
+
+/// DS-2: what the stream or the pair of tables cannot carry is refused before anything is promised, with what to do; and the
+/// daemon goes on looking, so that mending the table is enough.
+#[tokio::test]
+async fn ds2_a_pair_that_does_not_fit_is_refused_with_what_to_do() {
+    let keys_only = plain().stream(ViewType::KeysOnly);
+    let other_key = TableSpec::new(ORDERS, "another");
+    for (source, standby, says) in [
+        (keys_only, plain(), "disable it and enable it again with NEW_AND_OLD_IMAGES"),
+        (plain(), plain(), "the table has no stream"),
+        (streamed(), other_key, "create the standby table with the key schema of the primary"),
+    ] {
+        let pair = Pair::with(source, standby, 1, |_| ());
+        let daemon = pair.start().await;
+        let told = came_true(LONG, async || note(&daemon.now().await).contains(says)).await;
+        let status = daemon.now().await;
+        assert!(told, "{says}: {status}");
+        assert_eq!(status.state(ORDERS), "seeding", "{status}");
+        assert!(field(&status, "rpo_upper_bound_seconds").is_null(), "{status}");
+    }
 }
 
 #[tokio::test]
