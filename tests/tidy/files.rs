@@ -71,7 +71,7 @@ pub(crate) fn words(tree: &Tree, found: &mut Vec<Violation>) {
 }
 
 /// The beginnings of paths that exist on one machine only.
-const HOMES: &[&str] = &["/root/", "/home/", "/work/", "/Users/", "/workspace/", "/tmp/bash"];
+const HOMES: &[&str] = &["/root/", "/home/", "/Users/"];
 
 /// Files that may name such a path: path, pattern, reason. Stale ones are violations.
 const HOME_EXCEPTIONS: &[(&str, &str, &str)] = &[];
