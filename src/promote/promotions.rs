@@ -343,7 +343,10 @@ impl Promotions {
             let result = run.drive(resumed).await;
             end.result = Some(result.clone());
             let stage = run.journal.stage();
-            tracing::warn!(promotion = end.promotion, stage = stage.label(), "promotion stopped");
+            match stage {
+                Stage::Completed => tracing::info!(promotion = end.promotion, "promotion completed"),
+                _ => tracing::warn!(promotion = end.promotion, state = stage.label(), "promotion stopped"),
+            }
             drop(end);
             result
         });

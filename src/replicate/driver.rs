@@ -461,7 +461,8 @@ impl Driver {
                 last_progress: self.last_progress,
                 source_answered: self.source_answered,
                 retention_headroom: super::pending::headroom(&self.state, now),
-                trouble: self.troubles.sentence(),
+                // Behind a closed valve nobody reads or writes any more: what was wrong then is no trouble now.
+                trouble: self.troubles.sentence().filter(|_| !(closed && at_rest)),
             },
         );
     }
