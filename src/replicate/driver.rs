@@ -440,7 +440,7 @@ impl Driver {
         if !self.committing && self.commit_failures == 0 {
             self.lanes.iter_mut().for_each(OpenLane::settle);
         }
-        let settled = self.lanes.iter().filter(|l| !l.ended).map(|l| l.settled).min().unwrap_or(Some(now.mono));
+        let settled = self.lanes.iter().filter(|l| l.unfinished()).map(|l| l.settled).min().unwrap_or(Some(now.mono));
         let view = View {
             backlog: self.outstanding as u64,
             settled,

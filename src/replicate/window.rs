@@ -108,6 +108,11 @@ impl Window {
         !self.entries.iter().take(before).any(|entry| matches!(entry, Entry::Change { .. }))
     }
 
+    /// Has everything left the window?
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Takes out everything at the front that is settled. `skew` bounds how far our clock may run ahead of the source's:
     /// a tip is an instant of ours, and must not be credited beyond what it is on the source's clock (A5).
     pub(super) fn advance(&mut self, rhythm: &Rhythm, skew: Duration) -> Progress {
