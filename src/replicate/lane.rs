@@ -119,7 +119,7 @@ mod tests {
         assert!(lane.unfinished());
         lane.window.settle(change);
         assert!(lane.unfinished(), "not in the index yet");
-        lane.window.advance(&rhythm, Duration::ZERO);
+        lane.window.advance(&rhythm, Duration::ZERO, Stamp { wall: SourceTime(0), mono: Duration::ZERO });
         assert!(!lane.unfinished());
     }
 
