@@ -225,7 +225,10 @@ mod tests {
         let a = w.push_change(pos(1), at(195), 8);
         w.push_tip(stamp(200));
         w.settle(a);
-        assert_eq!(w.advance(&rhythm(), Duration::ZERO, stamp(1000)).through, Some((SourceTime::from_secs(193), Method::Verified)));
+        assert_eq!(
+            w.advance(&rhythm(), Duration::ZERO, stamp(1000)).through,
+            Some((SourceTime::from_secs(193), Method::Verified))
+        );
     }
 
     /// M2a: a parent whose changes are only fetched must not end.
