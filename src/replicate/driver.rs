@@ -151,6 +151,11 @@ impl Driver {
     pub(super) async fn run(mut self) -> Result<(), String> {
         let stop = self.stop.clone();
         while !stop.is_cancelled() {
+            if self.valve.has_changed().unwrap_or(false) {
+                // A promotion waits: whoever is between two reads reads now. Looked at here, for a driver that is never
+                // without events would see the change by the way only.
+                self.agenda.hurry();
+            }
             let closed = *self.valve.borrow_and_update() == Valve::Closed;
             self.start_work(closed);
             self.show(closed);
@@ -165,7 +170,6 @@ impl Driver {
                     if changed.is_err() {
                         break;
                     }
-                    // A promotion waits: whoever is between two reads reads now.
                     self.agenda.hurry();
                 }
                 () = clock.sleep(nap) => {}
@@ -427,7 +431,8 @@ impl Driver {
     /// Shows the vital signs, and to a promotion what is left.
     fn show(&mut self, closed: bool) {
         let now = self.deps.clock.now();
-        self.hidden = !closed && now.mono < self.next_show;
+        // That it flows again is shown at once: the next close must not take the last one's quiet for its own.
+        self.hidden = !closed && now.mono < self.next_show && !self.view.borrow().closed;
         if self.hidden {
             return;
         }
@@ -440,7 +445,7 @@ impl Driver {
         if !self.committing && self.commit_failures == 0 {
             self.lanes.iter_mut().for_each(OpenLane::settle);
         }
-        let settled = self.lanes.iter().filter(|l| !l.ended).map(|l| l.settled).min().unwrap_or(Some(now.mono));
+        let settled = self.lanes.iter().filter(|l| l.unfinished()).map(|l| l.settled).min().unwrap_or(Some(now.mono));
         let view = View {
             backlog: self.outstanding as u64,
             settled,

@@ -50,6 +50,11 @@ impl OpenLane {
         }
     }
 
+    /// Is anything of it still to come: a read, or a change, a proof or the end that waits in its window?
+    pub(super) fn unfinished(&self) -> bool {
+        !self.ended || !self.window.is_empty()
+    }
+
     /// The source has given all it had as of `at`, as far as can be known.
     pub(super) fn gave_all(&mut self, at: Duration) {
         if self.given.len() < MOST_GIVEN {
@@ -99,6 +104,24 @@ impl Agenda {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::SourceTime;
+
+    /// A shard that was read to its end with changes still to be written: a catch-up must wait for them, and then for the
+    /// children.
+    #[test]
+    fn an_ended_lane_is_unfinished_until_all_of_it_is_durable() {
+        let rhythm = crate::replicate::testing::RHYTHM;
+        let mut lane = OpenLane::new(Lane::tail("a"), None, None, &rhythm);
+        assert!(lane.unfinished());
+        let change = lane.window.push_change(Position("1".into()), SourceTime(0), 1);
+        lane.window.push_end(vec![]);
+        lane.ended = true;
+        assert!(lane.unfinished());
+        lane.window.settle(change);
+        assert!(lane.unfinished(), "not in the index yet");
+        lane.window.advance(&rhythm, Duration::ZERO, Stamp { wall: SourceTime(0), mono: Duration::ZERO });
+        assert!(!lane.unfinished());
+    }
 
     #[test]
     fn ds9_the_lane_that_waits_longest_is_read_first() {

@@ -139,7 +139,7 @@ impl Driver {
         let mut ended = Vec::new();
         for open in self.lanes.iter_mut().filter(|l| l.moved) {
             open.moved = false;
-            let progress = open.window.advance(&self.rhythm, skew);
+            let progress = open.window.advance(&self.rhythm, skew, now);
             if progress.is_empty() {
                 continue;
             }

@@ -108,9 +108,15 @@ impl Window {
         !self.entries.iter().take(before).any(|entry| matches!(entry, Entry::Change { .. }))
     }
 
+    /// Has everything left the window?
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Takes out everything at the front that is settled. `skew` bounds how far our clock may run ahead of the source's:
-    /// a tip is an instant of ours, and must not be credited beyond what it is on the source's clock (A5).
-    pub(super) fn advance(&mut self, rhythm: &Rhythm, skew: Duration) -> Progress {
+    /// a tip is an instant of ours, and must not be credited beyond what it is on the source's clock (A5). It is the earlier
+    /// of what the wall clock said then and what it says `now` of then: a step of it meanwhile credits nothing (RP-5).
+    pub(super) fn advance(&mut self, rhythm: &Rhythm, skew: Duration, now: Stamp) -> Progress {
         let mut progress = Progress::default();
         while let Some(entry) = self.entries.front() {
             match entry {
@@ -121,7 +127,8 @@ impl Window {
                     progress.changes += 1;
                 }
                 Entry::Tip { asked_at } => {
-                    progress.raise(asked_at.wall - rhythm.propagation - skew, Method::Assumed);
+                    let asked = asked_at.wall.min(now.wall - now.since(*asked_at));
+                    progress.raise(asked - rhythm.propagation - skew, Method::Assumed);
                     progress.tip = Some(*asked_at);
                 }
                 Entry::End { children } => progress.end = Some(children.clone()),
@@ -190,10 +197,10 @@ mod tests {
             (w.push_change(pos(1), at(100), 8), w.push_change(pos(2), at(101), 8), w.push_change(pos(3), at(102), 8));
         w.settle(c);
         w.settle(b);
-        assert!(w.advance(&rhythm(), Duration::ZERO).is_empty());
+        assert!(w.advance(&rhythm(), Duration::ZERO, stamp(1000)).is_empty());
         w.settle(a);
         w.settle(a);
-        let p = w.advance(&rhythm(), Duration::ZERO);
+        let p = w.advance(&rhythm(), Duration::ZERO, stamp(1000));
         assert_eq!((p.position, p.changes), (Some(pos(3)), 3));
         assert_eq!(p.through, Some((SourceTime::from_secs(100), Method::Verified)), "102 - 1 - publish 1");
         assert!(w.entries.is_empty());
@@ -205,9 +212,9 @@ mod tests {
         let mut w = Window::default();
         let a = w.push_change(pos(1), at(100), 8);
         w.push_tip(stamp(200));
-        assert!(w.advance(&rhythm(), Duration::ZERO).is_empty());
+        assert!(w.advance(&rhythm(), Duration::ZERO, stamp(1000)).is_empty());
         w.settle(a);
-        let p = w.advance(&rhythm(), Duration::ZERO);
+        let p = w.advance(&rhythm(), Duration::ZERO, stamp(1000));
         assert_eq!(p.through, Some((SourceTime::from_secs(190), Method::Assumed)), "u - P");
         assert_eq!(p.tip, Some(stamp(200)));
     }
@@ -218,7 +225,10 @@ mod tests {
         let a = w.push_change(pos(1), at(195), 8);
         w.push_tip(stamp(200));
         w.settle(a);
-        assert_eq!(w.advance(&rhythm(), Duration::ZERO).through, Some((SourceTime::from_secs(193), Method::Verified)));
+        assert_eq!(
+            w.advance(&rhythm(), Duration::ZERO, stamp(1000)).through,
+            Some((SourceTime::from_secs(193), Method::Verified))
+        );
     }
 
     /// M2a: a parent whose changes are only fetched must not end.
@@ -227,9 +237,9 @@ mod tests {
         let mut w = Window::default();
         let a = w.push_change(pos(1), at(100), 8);
         w.push_end(vec![]);
-        assert_eq!(w.advance(&rhythm(), Duration::ZERO).end, None);
+        assert_eq!(w.advance(&rhythm(), Duration::ZERO, stamp(1000)).end, None);
         w.settle(a);
-        assert_eq!(w.advance(&rhythm(), Duration::ZERO).end, Some(vec![]));
+        assert_eq!(w.advance(&rhythm(), Duration::ZERO, stamp(1000)).end, Some(vec![]));
     }
 
     /// M3a and M3c: the tip is as of the first of E empty answers, never of one alone and never of the last.
@@ -248,8 +258,19 @@ mod tests {
     fn a5_a_clock_ahead_of_the_source_makes_a_tip_worth_less() {
         let mut w = Window::default();
         w.push_tip(stamp(200));
-        let p = w.advance(&rhythm(), Duration::from_secs(3));
+        let p = w.advance(&rhythm(), Duration::from_secs(3), stamp(1000));
         assert_eq!(p.through, Some((SourceTime::from_secs(187), Method::Assumed)));
+    }
+
+    #[test]
+    fn rp5_a_step_of_the_wall_clock_while_a_tip_waits_credits_nothing() {
+        for (then, now) in [(3_800, 210), (200, 3_810)] {
+            let mut w = Window::default();
+            w.push_tip(Stamp { wall: SourceTime::from_secs(then), ..stamp(200) });
+            let now = Stamp { wall: SourceTime::from_secs(now), ..stamp(210) };
+            let p = w.advance(&rhythm(), Duration::ZERO, now);
+            assert_eq!(p.through, Some((SourceTime::from_secs(190), Method::Assumed)));
+        }
     }
 
     #[test]
@@ -260,6 +281,6 @@ mod tests {
             w.push_tip(stamp(s));
         }
         w.settle(a);
-        assert_eq!(w.advance(&rhythm(), Duration::ZERO).tip, Some(stamp(999)));
+        assert_eq!(w.advance(&rhythm(), Duration::ZERO, stamp(1000)).tip, Some(stamp(999)));
     }
 }

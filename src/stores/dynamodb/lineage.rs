@@ -16,6 +16,9 @@ use crate::watermark::{LanePhase, LaneRecord};
 const VOUCHED: Duration = Duration::from_secs(23 * 3600);
 /// A drained shard that is no longer listed is forgotten after this (LE-6).
 const KEEP_DRAINED: Duration = Duration::from_secs(48 * 3600);
+/// For so long after we first saw a shard that was not read yet, a listing without it is a stale one: listings are eventually consistent, and a
+/// shard does not leave them before its records expire.
+const SETTLING: Duration = Duration::from_secs(60);
 /// A shard id's own time is believed only within this of our clock; an emulator's zeros are not (DS-F6).
 const PLAUSIBLE: Duration = Duration::from_secs(48 * 3600);
 
@@ -120,6 +123,9 @@ pub(super) fn decide(state: &StoreState, seen: &Sighting, now: SourceTime) -> Ve
     for (lane, record) in state.live_lanes() {
         let on = format!("shard {lane}");
         if !listed.contains(lane.name.as_ref()) {
+            if settling(record, now) {
+                continue;
+            }
             decisions.push(Transition::Lose { lane: lane.clone(), gap: gap(GapCause::LaneVanished, &on) });
         } else if record.phase == LanePhase::Reading && now.since(vouched_since(record)) > VOUCHED {
             decisions.push(Transition::Lose { lane: lane.clone(), gap: gap(GapCause::ReadTooLate, &on) });
@@ -141,6 +147,10 @@ pub(super) fn decide(state: &StoreState, seen: &Sighting, now: SourceTime) -> Ve
 /// time (DS-4b, DS-5).
 fn adopt(seen: &Sighting, now: SourceTime) -> Vec<Transition> {
     let (Some(stream_arn), Some(shards)) = (&seen.stream_arn, &seen.shards) else { return Vec::new() };
+    // A stream that is being enabled lists nothing yet (DS-F7); its first shard would then look like one without a past.
+    if shards.is_empty() {
+        return Vec::new();
+    }
     let incarnation = Incarnation { table_id: seen.table_id.clone(), stream_arn: stream_arn.clone() };
     let listed: BTreeSet<&str> = shards.iter().map(|s| s.id.as_str()).collect();
     let mut decisions = vec![Transition::Adopt { incarnation: incarnation.text() }];
@@ -189,6 +199,11 @@ fn vouched_since(record: &LaneRecord) -> SourceTime {
     // Its watermark is reached only if it is its own: an inherited one says nothing about this shard.
     let reached = record.tip_at.max(record.position.as_ref().and(record.through));
     reached.map_or(begin, |at| at.max(begin))
+}
+
+/// Is a shard so new to us, and not yet read, that its absence says nothing?
+pub(super) fn settling(record: &LaneRecord, now: SourceTime) -> bool {
+    record.position.is_none() && record.tip_at.is_none() && now.since(record.first_seen) < SETTLING
 }
 
 /// Where to begin to read.

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_sdk_dynamodbstreams::types::{
     OperationType, Record, ShardFilter, ShardFilterType, ShardIteratorType, StreamStatus,
@@ -14,6 +15,7 @@ use aws_sdk_dynamodbstreams::types::{
 use super::Table;
 use super::item::{self, Body, Image};
 use super::lineage::{self, Incarnation, Shard, Start};
+use crate::aws::classify;
 use crate::change::{Change, Class, Gap, GapCause, Lane, Page, Position, Read, SourceTime};
 use crate::stores::StoreError;
 use crate::stores::contract::Spot;
@@ -24,6 +26,11 @@ const PAGE: i32 = 1000;
 const FULL_BYTES: i64 = 900_000;
 /// Pages of a listing, at most: 100 shards each. A longer one is a fault of the source.
 const MOST_PAGES: usize = 2_000;
+/// A throttled page of a listing is asked for again so often, for DescribeStream allows ten calls a second and a long listing
+/// that begins anew each time would never end.
+const MOST_THROTTLED: u32 = 8;
+/// The pause after each time.
+const THROTTLED_PAUSE: Duration = Duration::from_millis(500);
 
 /// Where a shard's reader stands.
 #[derive(Debug, Clone)]
@@ -68,7 +75,7 @@ impl Table {
             Some(Cursor::Ended) => return self.end_of(arn, spot.lane).await,
             Some(Cursor::At { from, iterator }) if from.as_ref() == spot.from => iterator,
             _ => match lineage::start(spot.lane, spot.record, spot.from, now.wall) {
-                Ok(start) => match self.iterator(arn, spot.lane, &start).await? {
+                Ok(start) => match self.iterator(arn, spot, &start).await? {
                     Ok(iterator) => iterator,
                     Err(why) => return Ok(Read::Lost { why }),
                 },
@@ -92,7 +99,7 @@ impl Table {
                     return Ok(Read::Lost { why: self.gap(GapCause::Trimmed, spot.lane) });
                 }
                 if service.is_some_and(|e| e.is_resource_not_found_exception()) {
-                    return self.missing(arn, spot.lane).await;
+                    return self.missing(arn, spot).await;
                 }
                 if service.is_some_and(|e| e.is_expired_iterator_exception()) {
                     failed.class = Class::Unavailable;
@@ -128,7 +135,8 @@ impl Table {
     }
 
     /// An iterator, or the gap that the attempt to get one uncovers.
-    async fn iterator(&self, arn: &str, lane: &Lane, start: &Start) -> Result<Result<String, Gap>, StoreError> {
+    async fn iterator(&self, arn: &str, spot: Spot<'_>, start: &Start) -> Result<Result<String, Gap>, StoreError> {
+        let lane = spot.lane;
         let request = self.streams.get_shard_iterator().stream_arn(arn).shard_id(lane.name.as_ref());
         let request = match start {
             Start::After(position) => {
@@ -148,7 +156,7 @@ impl Table {
                     return Ok(Err(self.gap(GapCause::Trimmed, lane)));
                 }
                 if service.is_some_and(|e| e.is_resource_not_found_exception()) {
-                    return match self.missing(arn, lane).await? {
+                    return match self.missing(arn, spot).await? {
                         Read::Lost { why } => Ok(Err(why)),
                         _ => Err(StoreError::of_call(&error, false, "GetShardIterator", &on)),
                     };
@@ -159,12 +167,17 @@ impl Table {
     }
 
     /// The source says that a shard does not exist. Its listing decides whether that is so (DS-8b): a shard that is still
-    /// listed is asked for again.
-    async fn missing(&self, arn: &str, lane: &Lane) -> Result<Read, StoreError> {
+    /// listed, or was first seen a moment ago, is asked for again.
+    async fn missing(&self, arn: &str, spot: Spot<'_>) -> Result<Read, StoreError> {
+        let lane = spot.lane;
         let listed = self.list(arn, None).await?.is_some_and(|l| l.shards.iter().any(|s| s.id == *lane.name));
-        if listed {
+        if listed || lineage::settling(spot.record, self.clock.now().wall) {
             let on = format!("table {}, shard {lane}", self.settings.table);
-            return Err(StoreError::new(Class::Unavailable, "reading a shard that is listed but not found", on));
+            return Err(StoreError::new(
+                Class::Unavailable,
+                "reading a shard that is listed, or was just now, but not found",
+                on,
+            ));
         }
         Ok(Read::Lost { why: self.gap(GapCause::LaneMissing, lane) })
     }
@@ -174,7 +187,11 @@ impl Table {
     async fn end_of(&self, arn: &str, lane: &Lane) -> Result<Read, StoreError> {
         let now = self.clock.now().wall;
         let on = format!("table {}, shard {lane}", self.settings.table);
-        let Some(full) = self.list(arn, None).await? else { return Ok(Read::End { children: Vec::new() }) };
+        // A stream that is not found is the survey's to judge: ended without children, the shard would no longer hold the
+        // watermark back from what they hold.
+        let Some(full) = self.list(arn, None).await? else {
+            return Err(StoreError::new(Class::Unavailable, "looking for the children of a closed shard", on));
+        };
         let children = lineage::children(&lane.name, &full.shards, now);
         if children.is_empty() && full.disabled {
             return Ok(Read::End { children });
@@ -197,22 +214,28 @@ impl Table {
     /// Every shard of a stream, or the children of one; `None` when the stream does not exist.
     pub(super) async fn list(&self, arn: &str, children_of: Option<&Lane>) -> Result<Option<Listing>, StoreError> {
         let mut listing = Listing { shards: Vec::new(), disabled: false };
-        let mut after = None;
+        let (mut after, mut throttled): (Option<String>, u32) = (None, 0);
         for _ in 0..MOST_PAGES {
             let filter = children_of.map(|lane| {
                 ShardFilter::builder().r#type(ShardFilterType::ChildShards).shard_id(lane.name.as_ref()).build()
             });
             let request = self.streams.describe_stream().stream_arn(arn).set_shard_filter(filter);
-            let described = match request.set_exclusive_start_shard_id(after.take()).send().await {
+            let described = match request.set_exclusive_start_shard_id(after.clone()).send().await {
                 Ok(answer) => answer.stream_description,
                 Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
                     return Ok(None);
+                }
+                Err(error) if classify(&error, false) == Class::Throttled && throttled < MOST_THROTTLED => {
+                    throttled += 1;
+                    self.clock.sleep(THROTTLED_PAUSE).await;
+                    continue;
                 }
                 Err(error) => return Err(StoreError::of_call(&error, false, "DescribeStream", arn)),
             };
             let Some(described) = described else {
                 return Err(StoreError::new(Class::Unavailable, "DescribeStream", arn));
             };
+            throttled = 0;
             let status = described.stream_status();
             listing.disabled = matches!(status, Some(StreamStatus::Disabled | StreamStatus::Disabling));
             listing.shards.extend(described.shards().iter().filter_map(|shard| {

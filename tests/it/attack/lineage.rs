@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use plimsoll_lab::daemon::{Daemon, Status};
 use plimsoll_lab::random::Random;
-use plimsoll_lab::scripted::{Fault, FaultRule, TrimPoint, ViewType};
+use plimsoll_lab::scripted::{AwsError, Call, Fault, FaultRule, TrimPoint, ViewType};
 
 use super::fixture::{Ask as _, Load, ORDERS, PROPAGATION, Pair, field, note, plain, streamed, until};
 use super::truth::Watch;
@@ -215,4 +215,40 @@ async fn ds1_a_table_that_was_made_anew() {
     pair.put("k", 9);
     is_a_gap(&pair, &mut daemon, "created again").await;
     assert_eq!(pair.standby_version("k"), Some(1), "the new table's changes are not mixed into the old one's copy");
+}
+
+/// DescribeStream is eventually consistent: an answer that there is no such stream, while the table names it, neither ends
+/// a shard without its children nor makes a gap.
+#[tokio::test]
+async fn ds8b_a_stream_that_is_not_found_for_a_moment() {
+    let pair = Pair::with(streamed().shards(3), plain(), 1, |_| {});
+    let mut daemon = pair.start_ok().await;
+    let watch = Watch::start(&pair, daemon.client());
+    pair.put("k", 1);
+    pair.converge(&daemon).await;
+    let error = AwsError::new(400, "ResourceNotFoundException", "Requested resource not found: Stream not found");
+    let rule = pair.x.fault(FaultRule::on("DescribeStream").fault(Fault::Error(error)));
+    pair.x.roll(ORDERS, &pair.x.open_shards(ORDERS)[0]);
+    for key in 0..30 {
+        pair.put(&format!("k{key}"), 2);
+    }
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    pair.x.remove_fault(rule);
+    pair.converge(&daemon).await;
+    daemon.state("ok").await;
+    assert!(!watch.truthful().await.states.contains("gap"));
+    assert_eq!(daemon.metric("plimsoll_rpo_soundness_violations_total").await, Some(0.0));
+}
+
+/// A listing of many pages comes to its end although every other page is throttled.
+#[tokio::test]
+async fn ds3_a_long_listing_that_is_throttled() {
+    let pair = Pair::with(streamed().shards(12), plain(), 1, |_| {});
+    pair.x.quirks(ORDERS, |quirks| quirks.listing_limit = 1);
+    let calls = std::sync::atomic::AtomicU64::new(0);
+    let every_other = move |_: &Call<'_>| calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 == 0;
+    pair.x.fault(FaultRule::on("DescribeStream").when(every_other).fault(Fault::Throttle));
+    let daemon = pair.start_ok().await;
+    pair.put("k", 1);
+    pair.converge(&daemon).await;
 }

@@ -110,6 +110,29 @@ fn ds8c_a_shard_that_leaves_the_listing_before_its_end_is_a_gap() {
     assert_eq!(state.record.gap, gap, "sticky: the first cause stays");
 }
 
+/// Listings are eventually consistent: one of an older moment must not make a lasting gap of a shard just found.
+#[test]
+fn ds8c_a_shard_that_was_just_found_and_is_not_listed_is_not_lost_yet() {
+    let (root, b) = (id(100, "a"), id(1, "b"));
+    let mut state = running(&root);
+    let root_lane = Lane::tail(&root);
+    state.apply(&Transition::Drain { children: children(&root, &[shard(&b, Some(&root))], NOW), lane: root_lane }, NOW);
+    let stale = sighting(vec![shard(&root, None)]);
+    assert!(run(&mut state, &stale, NOW + Duration::from_secs(1)).is_empty());
+    assert_eq!(phase(&state, &b), Some(LanePhase::Reading), "it holds the watermark all the while");
+    run(&mut state, &stale, NOW + SETTLING);
+    assert_eq!(state.record.gap.unwrap().cause, GapCause::LaneVanished);
+}
+
+/// A stream that is just being enabled lists nothing yet (DS-F7).
+#[test]
+fn dsf7_a_stream_without_shards_is_not_adopted() {
+    let mut state = StoreState::default();
+    assert!(run(&mut state, &sighting(vec![]), NOW).is_empty());
+    run(&mut state, &sighting(vec![shard(&id(1, "a"), None)]), NOW);
+    assert!(state.record.incarnation.is_some() && state.record.gap.is_none(), "its first shard is no orphan");
+}
+
 #[test]
 fn ds8d_a_parent_that_was_never_seen_is_a_gap_outside_adoption() {
     let (root, ghost, b) = (id(100, "a"), id(60, "g"), id(1, "b"));
