@@ -275,10 +275,15 @@ pub fn classify<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, writ
                 | "MissingAuthenticationTokenException"
                 | "IncompleteSignatureException" => Class::Denied,
                 "ResourceNotFoundException" => Class::Missing,
-                _ if status == 503 || status == 429 => Class::Throttled,
-                // A write answered with 500 may have taken effect.
+                // The one refusal that is about what was sent and not about us.
+                "ValidationException" | "ItemCollectionSizeLimitExceededException" | "SerializationException" => {
+                    Class::Invalid
+                }
+                _ if status == 429 => Class::Throttled,
+                // A write answered with 500 or 503 may have taken effect.
                 _ if status >= 500 => no_answer,
-                _ => Class::Invalid,
+                // Refused, and not for what it holds: the same may be accepted later.
+                _ => Class::Unavailable,
             }
         }
         _ => no_answer,

@@ -97,9 +97,9 @@ async fn start(config: &Config, tasks: &Tasks, notifier: &Arc<Notifier>) -> Resu
     let listener = Listener::bind(&config.serve, serve::Limits::default()).await.map_err(|e| e.to_string())?;
     let index = open_index(config, tasks, &clock, &metrics)?;
     let started = start_on(config, tasks, notifier, clock, metrics, tokens, listener, Arc::clone(&index)).await;
-    if started.is_err() && !index.was_clean() {
-        // Writes of the process that was killed before this one may still be on their way (LE-4): the next start must
-        // not think otherwise because this one, which sent none, ended in order.
+    if started.is_err() {
+        // Writes of this process, or of one that was killed before it, may still be on their way (LE-4): the next start
+        // must not think otherwise because this one ended in order.
         index.close_unclean().await;
     }
     started

@@ -28,6 +28,8 @@ use crate::watermark::{CommitError, LanePhase, Vitals};
 const MOST_OUTSTANDING: usize = 10_000;
 /// Their images, bytes, at most.
 const MOST_BYTES: usize = 64 << 20;
+/// Entries of one lane's window, at most: settled ones pile up behind one that is not.
+const MOST_ENTRIES: usize = 100_000;
 /// Reads at one time, at most: a table of a thousand shards must not open a thousand connections.
 const MOST_READS: usize = 64;
 /// A stop waits this long for what was read to become durable; what is left is read again after the start.
@@ -101,8 +103,7 @@ impl Driver {
         let rhythm = store.rhythm();
         let now = deps.clock.now().mono;
         // A process that did not stop cleanly may have left writes that are still on their way (LE-4).
-        let former_strays =
-            if deps.clean_start || state.lanes.is_empty() { Duration::ZERO } else { now + rhythm.max_request_life };
+        let former_strays = if deps.clean_start { Duration::ZERO } else { now + rhythm.max_request_life };
         let mut driver = Self {
             order: Order::new(rhythm.max_request_life),
             store,
@@ -237,6 +238,10 @@ impl Driver {
             && let Some(at) = self.agenda.take(now.mono)
         {
             let lane = &mut self.lanes[at];
+            if lane.window.len() >= MOST_ENTRIES {
+                self.agenda.add(now.mono + Duration::from_secs(1), at);
+                continue;
+            }
             let record = self.state.lanes.get(&lane.lane).filter(|r| r.phase == LanePhase::Reading).cloned();
             let (Some(record), Some(incarnation)) = (record, self.state.record.incarnation.clone()) else {
                 // Lost by a survey while it was open.

@@ -94,9 +94,9 @@ impl Flow for Fleet {
             let mut view = member.view.clone();
             match timeout(self.clock.as_ref(), CLOSE_WITHIN, view.wait_for(|view| view.closed)).await {
                 Some(Ok(_)) => None,
-                // A driver that is gone sends nothing.
-                Some(Err(_)) => None,
-                None => Some(member.store.to_string()),
+                // A driver that is gone sends nothing, but what it sent may still land.
+                Some(Err(_)) if member.view.borrow().quiet => None,
+                Some(Err(_)) | None => Some(member.store.to_string()),
             }
         }))
         .await;
@@ -104,7 +104,7 @@ impl Flow for Fleet {
         if late.is_empty() {
             Ok(())
         } else {
-            Err(format!("writes of {} are still in flight after {CLOSE_WITHIN:?}", late.join(", ")))
+            Err(format!("writes of {} may still be in flight after {CLOSE_WITHIN:?}", late.join(", ")))
         }
     }
 

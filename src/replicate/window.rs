@@ -101,6 +101,11 @@ impl Window {
         EntryNo(self.front + self.entries.len() as u64)
     }
 
+    /// Entries, settled or not.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Has every change before `end` left the window?
     pub(super) fn passed(&self, end: EntryNo) -> bool {
         let before = end.0.saturating_sub(self.front);

@@ -185,8 +185,11 @@ impl StoreState {
                 self.close(lane, LanePhase::Drained, now, &mut touched);
             }
             Transition::Lose { lane, gap } => {
-                self.record.gap.get_or_insert_with(|| gap.clone());
-                self.close(lane, LanePhase::Lost, now, &mut touched);
+                // Not if it was drained while the survey that misses it was under way.
+                if self.live_lanes().any(|(live, _)| live == lane) {
+                    self.record.gap.get_or_insert_with(|| gap.clone());
+                    self.close(lane, LanePhase::Lost, now, &mut touched);
+                }
             }
             Transition::Break(gap) => {
                 self.record.gap.get_or_insert_with(|| gap.clone());

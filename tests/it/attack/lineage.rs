@@ -246,7 +246,7 @@ async fn ds3_a_long_listing_that_is_throttled() {
     let pair = Pair::with(streamed().shards(12), plain(), 1, |_| {});
     pair.x.quirks(ORDERS, |quirks| quirks.listing_limit = 1);
     let calls = std::sync::atomic::AtomicU64::new(0);
-    let every_other = move |_: &Call<'_>| calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 == 0;
+    let every_other = move |_: &Call<'_>| calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed).is_multiple_of(2);
     pair.x.fault(FaultRule::on("DescribeStream").when(every_other).fault(Fault::Throttle));
     let daemon = pair.start_ok().await;
     pair.put("k", 1);
