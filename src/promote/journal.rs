@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - No event is shown and no state moves before its record is durable.
-//! - A record whose write failed may be durable all the same. It is kept and written again before anything else, so that
+//! - A record whose write failed, or was given up half-way, may be durable all the same. It is kept and written again before anything else, so that
 //!   memory and disk cannot part. Until then every append fails: the promotion stands still (house rule 9).
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -147,13 +147,14 @@ impl Journal {
         }
         next_state(&self.state(), &entry)?;
         let record = JournalRecord { at: When(self.clock.now().wall), entry };
-        if let Err(error) = self.store(&record, fence.as_ref()).await {
-            if matches!(error, JournalError::Authority(AuthorityError::Write(_))) {
-                *pending = Some((record, fence));
-            }
-            return Err(error);
+        // Kept before it is sent: a caller that is dropped in the middle (its connection is gone) leaves a record that may
+        // be durable, as a write that failed does.
+        *pending = Some((record.clone(), fence.clone()));
+        let written = self.store(&record, fence.as_ref()).await;
+        if !matches!(written, Err(JournalError::Authority(AuthorityError::Write(_)))) {
+            *pending = None;
         }
-        Ok(())
+        written
     }
 
     /// Durable first, then visible.

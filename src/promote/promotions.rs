@@ -102,7 +102,7 @@ pub struct Promotions {
     /// Held over a start or a resumption: one decision at a time.
     pub(super) deciding: tokio::sync::Mutex<()>,
     pub(super) known: Mutex<BTreeMap<String, Known>>,
-    /// A promotion whose first write failed: it may be durable all the same.
+    /// A promotion whose first write failed, or was given up half-way: it may be durable all the same.
     pub(super) doubt: Mutex<Option<String>>,
     pub(super) on_event: OnceLock<OnEvent>,
 }
@@ -217,11 +217,11 @@ impl Promotions {
             entries.push(Entry::Refused { why: verdict.refusal(), gate, by: None });
         }
         let (authority, clock) = (Arc::clone(&self.authority), Arc::clone(&self.shared.clock));
+        // In doubt until it is known to be durable: the write may fail, or the caller may be dropped in the middle of it.
+        self.set_doubt(Some(promotion.clone()));
         let journal = Journal::begin(promotion.clone(), authority, clock, &key, &used, entries).await;
-        let journal = journal.map_err(|error| {
-            *self.doubt.lock().unwrap_or_else(PoisonError::into_inner) = Some(promotion.clone());
-            StartError::Journal(error)
-        })?;
+        let journal = journal.map_err(StartError::Journal)?;
+        self.set_doubt(None);
         let known = Known::new(journal).expect("the journal begins with its request");
         tracing::warn!(promotion, by = who.principal().name, passes = verdict.passes, "promotion requested");
         if let Some(tell) = self.on_event.get() {
@@ -238,6 +238,10 @@ impl Promotions {
 
     pub(super) fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_doubt(&self, promotion: Option<String>) {
+        *self.doubt.lock().unwrap_or_else(PoisonError::into_inner) = promotion;
     }
 
     /// Looks whether a first write that failed is durable all the same. Then the promotion exists and stands still.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::super::*;
 use super::world::*;
@@ -194,4 +195,38 @@ async fn resumes_from_every_prefix_of_a_journal_in_the_final_world() {
         judge(&copy, &report, &format!("cut after {cut}"));
         assert!(report.log.iter().any(|l| l.text.contains("new process")));
     }
+}
+
+/// The connection of a caller breaks while the first record is on its way: the listener drops the call, nothing else.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_dropped_half_way_is_still_the_only_one() {
+    let lab = Lab::new().await;
+    let process = lab.process(Some((0, Trip::Mute)));
+    let dropped = tokio::time::timeout(Duration::from_secs(1), process.start()).await;
+    assert!(dropped.is_err(), "no answer came");
+    let who = approver();
+    let other = process.promotions.start(&who, request(), Some("other")).await;
+    assert!(matches!(other, Err(StartError::Running { .. })), "{other:?}");
+    assert!(process.start().await.unwrap().unwrap().repeated, "the same key goes on with it");
+    judge(&lab, &process.settle().await.unwrap(), "dropped");
+}
+
+/// A remark is written in the handler of its request, too: it must not stop the promotion that it is about.
+#[tokio::test(start_paused = true)]
+async fn a_remark_that_is_dropped_half_way_does_not_part_memory_and_disk() {
+    let lab = Lab::new().await;
+    let process = lab.process(Some((commits().await, Trip::Mute)));
+    let id = process.start().await.unwrap().unwrap().promotion;
+    judge(&lab, &process.settle().await.unwrap(), "before the remark");
+    let who = approver();
+    let dropped = tokio::time::timeout(Duration::from_secs(1), process.promotions.note(&id, &who, "one")).await;
+    assert!(dropped.is_err(), "no answer came");
+    process.promotions.note(&id, &who, "two").await.expect("the journal goes on");
+    let seen = process.promotions.events(&id, None).unwrap().past;
+    drop(process);
+    let read = lab.process(None).promotions.events(&id, None).unwrap().past;
+    assert_eq!(seen, read);
+    let words =
+        |event: &Event| matches!(&event.record.entry, Entry::Noted { text, .. } if text == "one" || text == "two");
+    assert_eq!(seen.iter().filter(|event| words(event)).count(), 2);
 }

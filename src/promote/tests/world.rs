@@ -53,6 +53,8 @@ pub(super) enum Trip {
     Fails,
     /// It fails and is durable all the same.
     FailsDurable,
+    /// Durable, and no answer ever comes; the process lives.
+    Mute,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -267,6 +269,10 @@ impl Index for Dying {
             Some((_, Trip::DiesAfter)) => {
                 self.inner.commit(txn).await?;
                 self.lab.die().await
+            }
+            Some((_, Trip::Mute)) => {
+                self.inner.commit(txn).await?;
+                std::future::pending().await
             }
             Some((_, Trip::Fails)) => {
                 self.inner.fail_next([Fault::Lost]);
