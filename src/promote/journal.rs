@@ -2,8 +2,8 @@
 //!
 //! Invariants
 //! - No event is shown and no state moves before its record is durable.
-//! - A record whose write failed, or was given up half-way, may be durable all the same. It is kept and written again before anything else, so that
-//!   memory and disk cannot part. Until then every append fails: the promotion stands still (house rule 9).
+//! - A record whose write failed, or was given up half-way, may be durable all the same. It is kept and written again
+//!   before anything else, so that memory and disk cannot part. Until then every append fails: the promotion stands still (house rule 9).
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
