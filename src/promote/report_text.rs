@@ -83,6 +83,9 @@ impl Report {
         if let Some(trouble) = &self.trouble {
             text += &format!("  {trouble}\n");
         }
+        if self.stage == Stage::Held {
+            text += &format!("  To go on, as an approver: POST /v1/promotions/{}/resume\n", self.promotion);
+        }
         text += &format!(
             "\nAsked for by {} at {} (mode {})\n  because: {}\n",
             self.by.name,

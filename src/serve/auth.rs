@@ -113,9 +113,13 @@ impl Tokens {
             }
         }
         let Some(token) = found else {
-            return Err(unauthorized("the token is not known").hint(
-                "it may have been removed; make another with `plimsoll token new` and add its line to the tokens file",
-            ));
+            // Another token would not help while the file is not in force.
+            let hint = if loaded.refused.is_some() {
+                "the tokens file is gone or cannot be used: /readyz says why"
+            } else {
+                "it may have been removed; make another with `plimsoll token new` and add its line to the tokens file"
+            };
+            return Err(unauthorized("the token is not known").hint(hint));
         };
         let who = Authorized::new(token.name.clone(), token.role);
         if who.may(role) {

@@ -63,7 +63,8 @@ fn a_changed_file_is_read_again_and_a_bad_one_is_not_put_in_force() {
     write(&path, &line("eve", "approver", "eee"), 0o644);
     assert!(tokens.authorize(&headers("Bearer eee"), Role::Viewer).is_err());
     std::fs::remove_file(&path).unwrap();
-    assert!(tokens.authorize(&headers("Bearer bbb"), Role::Viewer).is_err(), "a file that is gone means nobody");
+    let gone = tokens.authorize(&headers("Bearer bbb"), Role::Viewer).expect_err("a file that is gone means nobody");
+    assert!(gone.hint.as_deref().is_some_and(|hint| hint.contains("/readyz")), "{:?}", gone.hint);
     assert!(tokens.trouble().is_some());
     write(&path, &line("bob", "operator", "bbb"), 0o600);
     assert!(tokens.authorize(&headers("Bearer bbb"), Role::Viewer).is_ok());

@@ -101,7 +101,7 @@ async fn bound(State((view, within)): State<(Arc<View>, Duration)>, request: Req
 
 async fn unknown_path(uri: Uri) -> Problem {
     Problem::not_found(format!("there is nothing at {}", uri.path()))
-        .hint("the routes are listed in the documentation of serve")
+        .hint("the API is under /v1: GET /v1/status, /v1/plan, /v1/promotions; POST /v1/promote")
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Problem {

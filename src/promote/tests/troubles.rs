@@ -67,7 +67,8 @@ async fn sg3_behind_the_fence_a_required_step_that_fails_holds_and_a_resume_goes
     assert_eq!((report.stage, process.promotions.phase()), (Stage::Held, Phased::Held));
     let why = report.trouble.clone().unwrap();
     assert!(why.contains("step stuck") && why.contains("within 5m") && why.contains("throttled"), "{why}");
-    assert!(report.text().contains("HELD"));
+    let way_on = format!("POST /v1/promotions/{}/resume", report.promotion);
+    assert!(report.text().contains("HELD") && report.text().contains(&way_on), "{}", report.text());
     // A restart does not take it up by itself.
     let process = {
         drop(process);
