@@ -5,6 +5,7 @@
 
 pub mod contract;
 pub mod dynamodb;
+pub mod seed;
 
 mod error;
 mod state;
