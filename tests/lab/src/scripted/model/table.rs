@@ -7,6 +7,7 @@ use super::error::AwsError;
 use super::meter::Meter;
 use super::quirks::{ReadQuirks, StreamQuirks};
 use super::schema::{Key, TableSpec, ViewType};
+use super::settings::Control;
 use super::stream::{Stream, StreamStatus};
 use super::value::{Item, canonicalise, item_size};
 use crate::scripted::rng::{Rng, mix};
@@ -47,9 +48,6 @@ impl Change {
     }
 }
 
-/// TTL of a table: off, or on by this attribute.
-pub(crate) type TimeToLive = Option<String>;
-
 /// A place in the order of a scan.
 pub(super) type Place = (u64, Arc<Key>);
 
@@ -60,7 +58,7 @@ pub(crate) struct Table {
     pub(crate) id: String,
     pub(crate) arn: String,
     pub(crate) created: SystemTime,
-    pub(crate) ttl: TimeToLive,
+    pub(crate) control: Control,
     pub(crate) quirks: StreamQuirks,
     /// Oldest first; the last one is the table's current stream when it is enabled.
     pub(crate) streams: Vec<Stream>,
@@ -85,11 +83,11 @@ impl Table {
         let dice = Rng::new(id.bytes().fold(0, |h, b| mix(h ^ u64::from(b))));
         let mut table = Self {
             next_sequence: spec.first_sequence,
+            control: Control::new(spec.settings.clone(), now),
             spec,
             id,
             arn,
             created: now,
-            ttl: None,
             quirks: StreamQuirks::default(),
             streams: Vec::new(),
             keep_log: true,
