@@ -136,8 +136,7 @@ mod tests {
         let client = clients::dynamodb(&endpoint);
         let table = plain_table("orders");
         table.create(&client, true).await.unwrap();
-        let traffic =
-            Traffic { limit: Some(300), deletes: 0.2, updates: 0.0, ..Traffic::steady(table.clone(), 5000.0) };
+        let traffic = Traffic { limit: Some(300), deletes: 0.2, ..Traffic::steady(table.clone(), 5000.0) };
         let seeds = Seeds::plan(&traffic, 3, 0.5, 2000);
         let again = Seeds::plan(&traffic, 3, 0.5, 2000);
         assert_eq!(seeds.items, again.items, "the same for the same seed");
