@@ -8,7 +8,7 @@ pub mod dynamodb;
 
 mod error;
 
-pub use contract::{Kind, Replicate, Store, StoreState, Transition};
+pub use contract::{End, Examine, Kind, Look, Policy, Replicate, Store, StoreState, Transition};
 pub use error::StoreError;
 
 /// Every kind this program knows, by name.

@@ -145,6 +145,9 @@ pub struct StoreRecord {
     /// An operator's pause, until this instant of our wall clock.
     #[serde(default)]
     pub paused_until: Option<SourceTime>,
+    /// What a recovery must know of the source, in the kind's own words: when it is needed, the source cannot be asked.
+    #[serde(default)]
+    pub source: Option<String>,
 }
 
 impl Record for StoreRecord {

@@ -2,12 +2,19 @@
 //!
 //! - [`lineage`] decides about shards (pure), [`survey`] looks at table and stream, [`tail`] reads a shard, [`apply`]
 //!   writes to the standby, [`item`] carries items over without loss.
+//! - [`facts`] is a table as described, [`drift`] compares two of them (pure), [`doctor`] asks for them, [`promote`] makes
+//!   the standby ready for traffic, [`operations`] is every call with the policy that grants it.
 //! - What it deliberately does not do: LATEST iterators (DS-6), partial updates (AP-1), attributes of its own in user
 //!   items (AP-3), transactions (their changes arrive one by one; DS-F15).
 
 mod apply;
+mod doctor;
+mod drift;
+mod facts;
 mod item;
 mod lineage;
+pub mod operations;
+pub mod promote;
 mod settings;
 mod survey;
 mod tail;
@@ -18,7 +25,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use self::item::{Body, Image};
-use super::contract::{Applied, Kind, Mode, Replicate, Rhythm, Spot, Store};
+use super::contract::{Applied, Examine, Kind, Mode, Replicate, Rhythm, Spot, Store};
 use super::{StoreError, StoreState, Transition};
 use crate::aws::Aws;
 use crate::change::{Change, Class, Key, Method, Read, SourceTime, Stamp, StoreId};
@@ -45,6 +52,7 @@ struct Table {
     streams: aws_sdk_dynamodbstreams::Client,
     target: aws_sdk_dynamodb::Client,
     cursors: tail::Cursors,
+    control: doctor::Control,
     clock: SharedClock,
 }
 
@@ -56,6 +64,7 @@ fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
         streams: aws.primary.streams(attempt),
         target: aws.standby.dynamodb(attempt),
         cursors: tail::Cursors::default(),
+        control: doctor::Control::new(aws.primary.region(), aws.standby.region()),
         clock: Arc::clone(&aws.clock),
         settings,
     })
@@ -82,9 +91,21 @@ impl Store for Table {
         watermark(state)
     }
 
-    /// A table takes writes as it is: nothing must be done before traffic comes.
-    fn promote_steps(&self, _: &Watermarks) -> Vec<Arc<dyn Step>> {
-        Vec::new()
+    /// What the standby table needs before traffic comes. It takes writes as it is, so only its being there is required.
+    fn promote_steps(&self, marks: &Watermarks) -> Vec<Arc<dyn Step>> {
+        let record = marks.stores.get(&self.id).map(|mark| &mark.record);
+        promote::steps(&promote::Standby {
+            store: self.id.clone(),
+            client: self.target.clone(),
+            table: self.settings.standby_table.clone(),
+            region: self.control.standby_region.clone(),
+            promoting: self.settings.promoting.clone(),
+            source: record.and_then(|record| record.source.clone()),
+        })
+    }
+
+    fn examine(&self) -> Option<&dyn Examine> {
+        Some(self)
     }
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::promote::settings::{self as promoting, Promoting};
 use crate::aws::Aws;
 use crate::change::StoreId;
 use crate::config::{Key, Section, Takes, duration_words};
-use crate::stores::contract::{Rhythm, Settings, Store};
+use crate::stores::contract::{Policy, Rhythm, Settings, Store};
 
 const TABLE: Key = Key::required(
     "table",
@@ -99,6 +100,13 @@ pub(super) const KEYS: &[Key] = &[
     APPLY_CONCURRENCY,
     APPLY_BATCH,
     SURVEY_EVERY,
+    promoting::STREAM,
+    promoting::DELETION_PROTECTION,
+    promoting::TTL,
+    promoting::TTL_ATTRIBUTE,
+    promoting::ON_DEMAND,
+    promoting::READ_CAPACITY,
+    promoting::WRITE_CAPACITY,
 ];
 
 /// The least life of a given-up request that is assumed unless configured (A2).
@@ -118,6 +126,8 @@ pub struct DynamoDbSettings {
     pub rhythm: Rhythm,
     /// A request is given up after this.
     pub attempt_timeout: Duration,
+    /// What a promotion does to the standby table.
+    pub promoting: Promoting,
 }
 
 impl Settings for DynamoDbSettings {
@@ -144,6 +154,10 @@ impl Settings for DynamoDbSettings {
             duration_words(self.rhythm.poll_max),
             duration_words(PROOF_ALLOWANCE)
         )
+    }
+
+    fn policies(&self) -> &'static [Policy] {
+        super::operations::POLICIES
     }
 }
 
@@ -202,7 +216,8 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
         apply_batch: apply_batch as usize,
         survey_every,
     };
-    Some(Arc::new(DynamoDbSettings { table: table?, standby_table: standby_table?, rhythm, attempt_timeout }))
+    let promoting = promoting::read(section);
+    Some(Arc::new(DynamoDbSettings { table: table?, standby_table: standby_table?, rhythm, attempt_timeout, promoting }))
 }
 
 fn count(section: &mut Section<'_>, key: &'static Key) -> u32 {
