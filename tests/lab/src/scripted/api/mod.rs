@@ -1,9 +1,14 @@
 //! The DynamoDB and DynamoDB Streams APIs: parse, count, apply faults, perform, answer.
 
+mod capacity;
 mod control_plane;
+mod describe;
 mod items;
 mod projection;
+mod reads;
 mod streams;
+mod update;
+mod upkeep;
 
 use super::faults::Call;
 use super::model::error::AwsError;
@@ -65,16 +70,17 @@ requests! {
     "DynamoDB_20120810" DescribeTable => OneTable, control_plane::describe_table;
     "DynamoDB_20120810" ListTables => control_plane::ListTables, control_plane::list_tables;
     "DynamoDB_20120810" DeleteTable => OneTable, control_plane::delete_table;
-    "DynamoDB_20120810" UpdateTable => control_plane::UpdateTable, control_plane::update_table;
-    "DynamoDB_20120810" DescribeTimeToLive => OneTable, control_plane::describe_ttl;
-    "DynamoDB_20120810" UpdateTimeToLive => control_plane::UpdateTimeToLive, control_plane::update_ttl;
-    "DynamoDB_20120810" DescribeContinuousBackups => OneTable, control_plane::describe_backups;
+    "DynamoDB_20120810" UpdateTable => update::UpdateTable, update::update_table;
+    "DynamoDB_20120810" DescribeTimeToLive => OneTable, upkeep::describe_ttl;
+    "DynamoDB_20120810" UpdateTimeToLive => upkeep::UpdateTimeToLive, upkeep::update_ttl;
+    "DynamoDB_20120810" DescribeContinuousBackups => OneTable, upkeep::describe_backups;
+    "DynamoDB_20120810" UpdateContinuousBackups => upkeep::UpdateContinuousBackups, upkeep::update_backups;
     "DynamoDB_20120810" PutItem => items::PutItem, items::put_item;
-    "DynamoDB_20120810" GetItem => items::GetItem, items::get_item;
+    "DynamoDB_20120810" GetItem => reads::GetItem, reads::get_item;
     "DynamoDB_20120810" DeleteItem => items::DeleteItem, items::delete_item;
     "DynamoDB_20120810" BatchWriteItem => items::BatchWriteItem, items::batch_write_item;
-    "DynamoDB_20120810" BatchGetItem => items::BatchGetItem, items::batch_get_item;
-    "DynamoDB_20120810" Scan => items::Scan, items::scan;
+    "DynamoDB_20120810" BatchGetItem => reads::BatchGetItem, reads::batch_get_item;
+    "DynamoDB_20120810" Scan => reads::Scan, reads::scan;
     "DynamoDBStreams_20120810" ListStreams => streams::ListStreams, streams::list_streams;
     "DynamoDBStreams_20120810" DescribeStream => streams::DescribeStream, streams::describe_stream;
     "DynamoDBStreams_20120810" GetShardIterator => streams::GetShardIterator, streams::get_shard_iterator;
@@ -103,6 +109,7 @@ impl Request {
             Self::CreateTable(input) => input.describe(&mut call),
             Self::UpdateTable(input) => input.describe(&mut call),
             Self::UpdateTimeToLive(input) => input.describe(&mut call),
+            Self::UpdateContinuousBackups(input) => input.describe(&mut call),
             Self::DescribeTable(input)
             | Self::DeleteTable(input)
             | Self::DescribeTimeToLive(input)
@@ -202,6 +209,15 @@ async fn faulty(region: Arc<Region>, request: Request, fault: Fault) -> Reply {
             reply
         }
         Fault::Hang => Reply::Never,
+        Fault::Hold(gate) => {
+            gate.pass().await;
+            perform(&region, request)
+        }
+        Fault::HoldAnswer(gate) => {
+            let reply = perform(&region, request);
+            gate.pass().await;
+            reply
+        }
     }
 }
 

@@ -3,8 +3,11 @@
 mod faults;
 mod lineage;
 mod reading;
+mod scanning;
+mod seeding;
 mod speed;
 mod tables;
+mod upkeep;
 
 use super::{Item, Options, ScriptedAws, TableSpec, Value, ViewType};
 use aws_sdk_dynamodb::types::AttributeValue;
