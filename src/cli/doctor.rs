@@ -151,7 +151,8 @@ impl Report {
         let mut stores: Vec<(String, Vec<&str>)> = Vec::new();
         for told in self.findings.iter().filter(|t| t.finding.severity == Severity::Ok) {
             let (name, check) = (store(told), told.finding.check);
-            let worse = |t: &&Told| t.finding.severity != Severity::Ok && t.finding.check == check && t.store == told.store;
+            let worse =
+                |t: &&Told| t.finding.severity != Severity::Ok && t.finding.check == check && t.store == told.store;
             if self.findings.iter().any(|t| worse(&t)) {
                 continue;
             }
@@ -208,7 +209,10 @@ mod tests {
     use crate::change::Finding;
 
     fn told(severity: Severity, check: &'static str) -> Told {
-        Told { store: Some("orders".into()), finding: Finding::new(severity, check, "standby table orders", "a sentence") }
+        Told {
+            store: Some("orders".into()),
+            finding: Finding::new(severity, check, "standby table orders", "a sentence"),
+        }
     }
 
     fn report(findings: Vec<Told>) -> Report {
@@ -220,7 +224,9 @@ mod tests {
     #[test]
     fn a_table_that_reads_well_in_100_columns() {
         let mut bad = told(Severity::Problem, "ttl");
-        bad.finding.what = "TTL is on (expires_at): the standby deletes items on its own, and what the primary extended is gone".into();
+        bad.finding.what =
+            "TTL is on (expires_at): the standby deletes items on its own, and what the primary extended is gone"
+                .into();
         bad.finding = bad.finding.to_do("switch it off (it takes up to an hour); a promotion enables it again");
         bad.finding = bad.finding.command("aws dynamodb update-time-to-live --region us-west-2 --table-name orders");
         let all = vec![
@@ -248,6 +254,9 @@ ok        orders  key_schema, indexes
 
     #[test]
     fn nothing_to_say_is_said() {
-        assert_eq!(report(vec![told(Severity::Ok, "ttl")]).text(), "ok        orders  ttl\n0 problems, 0 warnings, 0 notes\n");
+        assert_eq!(
+            report(vec![told(Severity::Ok, "ttl")]).text(),
+            "ok        orders  ttl\n0 problems, 0 warnings, 0 notes\n"
+        );
     }
 }

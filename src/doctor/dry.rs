@@ -34,8 +34,10 @@ pub fn findings(checked: &Checked) -> Vec<Told> {
         let words = format!("it can prove {}; the objective is {}", duration_words(floor), duration_words(store.rpo));
         let finding = match store.rpo < floor {
             false => Finding::new(Severity::Ok, "rpo_floor", on, format!("{words} ({made})")),
-            true => Finding::new(Severity::Warning, "rpo_floor", on, format!("{words}, which is breached all the time"))
-                .to_do(format!("raise rpo, or lower what it is made of: {made}")),
+            true => {
+                Finding::new(Severity::Warning, "rpo_floor", on, format!("{words}, which is breached all the time"))
+                    .to_do(format!("raise rpo, or lower what it is made of: {made}"))
+            }
         };
         Told { store: Some(store.id.to_string()), finding }
     }));
@@ -81,7 +83,8 @@ fn regions(config: &Config) -> Vec<Finding> {
     let steps = config.promote.steps.len();
     let ok = |check, what: String| Finding::new(Severity::Ok, check, "the promotion", what);
     let good = [
-        quiet("us_east_1").then(|| ok("us_east_1", format!("none of its {steps} steps is seen to need {CONTROL_PLANES}"))),
+        quiet("us_east_1")
+            .then(|| ok("us_east_1", format!("none of its {steps} steps is seen to need {CONTROL_PLANES}"))),
         quiet("primary_dependence")
             .then(|| ok("primary_dependence", format!("none of its {steps} steps names {primary}"))),
     ];

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plimsoll::change::{Examination, Finding, Severity, Class, Method, SourceTime, Stamp, StoreId};
+use plimsoll::change::{Class, Examination, Finding, Method, Severity, SourceTime, Stamp, StoreId};
 use plimsoll::rpo::Terms;
 use plimsoll::telemetry::{Metrics, Scrape, catalogue};
 use plimsoll::watermark::{Board, Mark, Seed, StoreRecord, Vitals, Watermarks};

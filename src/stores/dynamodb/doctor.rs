@@ -154,8 +154,7 @@ async fn see(client: &Client, place: Place, clock: &SharedClock) -> Seen {
         let status = described.and_then(|d| d.point_in_time_recovery_status());
         Ok(status == Some(&PointInTimeRecoveryStatus::Enabled))
     };
-    let (table, (ttl, recovery)) =
-        futures_util::future::join(table, futures_util::future::join(ttl, recovery)).await;
+    let (table, (ttl, recovery)) = futures_util::future::join(table, futures_util::future::join(ttl, recovery)).await;
     Seen { table, ttl, recovery, probes: Vec::new(), place }
 }
 
@@ -196,7 +195,9 @@ fn nobody(kind: &str) -> AttributeValue {
 impl Table {
     /// The stream as far as reading it goes without taking a record.
     async fn probe_stream(&self, source: &Seen) -> Vec<Asked<()>> {
-        let Some(arn) = source.table.as_ref().ok().and_then(|facts| facts.stream_arn.clone()) else { return Vec::new() };
+        let Some(arn) = source.table.as_ref().ok().and_then(|facts| facts.stream_arn.clone()) else {
+            return Vec::new();
+        };
         let ask = || self.streams.describe_stream().stream_arn(&arn).limit(1).send();
         let described = match again(&self.clock, "DescribeStream", ask).await {
             Ok(described) => described,

@@ -34,7 +34,7 @@ use crate::change::{Class, StoreId};
 use crate::promote::{Context, Description, Phase, Repeat, Step, StepError, StepId, World};
 
 /// The ends of the steps' ids, behind `STORE.`; never renamed.
-pub const STEPS: &[&str] = &["answers", "stream", "deletion-protection", "ttl", "capacity"];
+pub const STEPS: &[&str] = &["answers", "ttl", "stream", "deletion-protection", "capacity"];
 
 /// For the required question whether the table answers.
 const ANSWERS: Duration = Duration::from_secs(60);
@@ -66,12 +66,7 @@ pub struct Standby {
 pub fn steps(standby: &Standby) -> Vec<Arc<dyn Step>> {
     let Promoting { stream, deletion_protection, ttl, ttl_attribute, capacity } = &standby.promoting;
     let mut acts = vec![Act::Answers];
-    if *stream {
-        acts.push(Act::Stream);
-    }
-    if *deletion_protection {
-        acts.push(Act::Protect);
-    }
+    // Before the first change that makes the table UPDATING, in which TTL cannot be changed.
     if *ttl {
         let recorded = Recorded::parse(standby.source.as_deref());
         match (ttl_attribute, recorded) {
@@ -80,6 +75,12 @@ pub fn steps(standby: &Standby) -> Vec<Arc<dyn Step>> {
             (None, Some(Recorded { ttl: Some(attribute) })) => acts.push(Act::Ttl(Some(attribute))),
             (None, None) => acts.push(Act::Ttl(None)),
         }
+    }
+    if *stream {
+        acts.push(Act::Stream);
+    }
+    if *deletion_protection {
+        acts.push(Act::Protect);
     }
     match capacity {
         Capacity::Keep => {}
@@ -114,7 +115,7 @@ enum Act {
 
 impl Act {
     fn name(&self) -> &'static str {
-        let [answers, stream, protect, ttl, capacity] = STEPS else { unreachable!("there are five") };
+        let [answers, ttl, stream, protect, capacity] = STEPS else { unreachable!("there are five") };
         match self {
             Act::Answers => answers,
             Act::Stream => stream,
@@ -161,7 +162,8 @@ impl Step for TableStep {
         match &self.act {
             Act::Answers => self.answers().await,
             Act::Ttl(None) => Ok(World::NotApplicable(
-                "the source's TTL was never seen, so nobody knows the attribute; enable it by hand if it had one".into(),
+                "the source's TTL was never seen, so nobody knows the attribute; enable it by hand if it had one"
+                    .into(),
             )),
             Act::Ttl(Some(attribute)) => Ok(match self.ttl().await? {
                 Some(ttl) => world::ttl(attribute, &ttl),

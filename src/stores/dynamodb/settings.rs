@@ -217,7 +217,13 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
         survey_every,
     };
     let promoting = promoting::read(section);
-    Some(Arc::new(DynamoDbSettings { table: table?, standby_table: standby_table?, rhythm, attempt_timeout, promoting }))
+    Some(Arc::new(DynamoDbSettings {
+        table: table?,
+        standby_table: standby_table?,
+        rhythm,
+        attempt_timeout,
+        promoting,
+    }))
 }
 
 fn count(section: &mut Section<'_>, key: &'static Key) -> u32 {

@@ -6,6 +6,7 @@ mod online;
 mod policies;
 mod promotion;
 mod rounds;
+mod steps;
 
 use std::path::Path;
 use std::process::{Command, Output};

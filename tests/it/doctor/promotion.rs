@@ -36,7 +36,7 @@ async fn ap8_a_promoted_table_has_stream_protection_and_the_ttl_that_its_source_
     assert!(came_true(LONG, planned).await, "{}", daemon.tail(10));
     let plan = daemon.client().json("/v1/plan").await.expect("an answer");
     let steps: Vec<&str> = plan["steps"].as_array().expect("steps").iter().filter_map(|s| s["id"].as_str()).collect();
-    let wanted = ["catch-up", "fence", "orders.answers", "orders.stream", "orders.deletion-protection", "orders.ttl"];
+    let wanted = ["catch-up", "fence", "orders.answers", "orders.ttl", "orders.stream", "orders.deletion-protection"];
     assert_eq!(steps, wanted, "{plan}");
     // Durable: the process that promotes is another one.
     daemon.kill9();

@@ -44,7 +44,8 @@ pub(super) fn capacity(place: &Place, source: &Facts, standby: &Facts, promoting
                 "{name} has {} read units, and the primary's {}: after a promotion reads are throttled",
                 standby.read, source.read
             );
-            let todo = format!("raise it, or write promote_read_capacity = {} or promote_on_demand = true", source.read);
+            let todo =
+                format!("raise it, or write promote_read_capacity = {} or promote_on_demand = true", source.read);
             found.push(place.warning(check::CAPACITY, what).to_do(todo));
         }
     };

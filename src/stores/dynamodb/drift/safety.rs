@@ -25,14 +25,18 @@ pub(super) fn stream(place: &Place, source: &Facts) -> Option<Finding> {
 /// AP-8: the way back needs the standby's own stream from the first write on.
 pub(super) fn standby_stream(place: &Place, standby: &Facts, promoting: &Promoting) -> Finding {
     match standby.stream.as_deref() {
-        Some("NEW_AND_OLD_IMAGES" | "NEW_IMAGE") => place.ok(check::STANDBY_STREAM, "its stream is on, for the way back"),
+        Some("NEW_AND_OLD_IMAGES" | "NEW_IMAGE") => {
+            place.ok(check::STANDBY_STREAM, "its stream is on, for the way back")
+        }
         Some(view) => place
             .warning(check::STANDBY_STREAM, format!("its stream is {view}: a failback cannot copy by it"))
             .to_do("disable it and enable it again with NEW_AND_OLD_IMAGES"),
         None => {
             let then = match promoting.stream {
                 true => "a promotion enables it, one call more at the worst time",
-                false => "and a promotion leaves it off (promote_stream = false): a failback has to compare both tables",
+                false => {
+                    "and a promotion leaves it off (promote_stream = false): a failback has to compare both tables"
+                }
             };
             place
                 .warning(check::STANDBY_STREAM, format!("its stream is off; {then}"))
@@ -65,7 +69,10 @@ pub(super) fn ttl(pair: &Pair) -> Vec<Finding> {
         (Ok(ttl), _) => found.push(match (ttl.attribute(), &pair.promoting) {
             (None, _) => place.ok(check::TTL, "TTL is off, so a promotion has none to enable"),
             (Some(attribute), Promoting { ttl: false, .. }) => place
-                .note(check::TTL, format!("TTL is on ({attribute}), and a promotion leaves it off (promote_ttl = false)"))
+                .note(
+                    check::TTL,
+                    format!("TTL is on ({attribute}), and a promotion leaves it off (promote_ttl = false)"),
+                )
                 .to_do("after a promotion nothing expires until you enable it"),
             (Some(attribute), Promoting { ttl_attribute: Some(other), .. }) if attribute != other => place
                 .warning(check::TTL, format!("TTL is on ({attribute}), and a promotion enables it by {other}"))
@@ -125,9 +132,9 @@ pub(super) fn encryption(pair: &Pair, standby: &Facts) -> Finding {
     let place = &pair.standby.place;
     let source = pair.source.table.as_ref().ok().map(|facts| &facts.encryption);
     match (&standby.encryption, source) {
-        (Encryption::Broken(why), _) => {
-            place.problem(check::ENCRYPTION, why.clone()).to_do("enable the key, or its grant, again: nothing can be written")
-        }
+        (Encryption::Broken(why), _) => place
+            .problem(check::ENCRYPTION, why.clone())
+            .to_do("enable the key, or its grant, again: nothing can be written"),
         (Encryption::Owned, Some(Encryption::Kms { .. })) => place
             .warning(check::ENCRYPTION, "it is encrypted by a key of DynamoDB's own, and the primary by a key in KMS")
             .to_do("if that is a rule of yours, give the standby a key of its own region"),
@@ -138,7 +145,10 @@ pub(super) fn encryption(pair: &Pair, standby: &Facts) -> Finding {
                 Some(region) => place
                     .problem(check::ENCRYPTION, format!("its key {key} is of {region}: it is gone with that region"))
                     .to_do("give it a key of its own region, or a multi-region replica of that key"),
-                None => place.ok(check::ENCRYPTION, format!("encrypted by {key}; the application must be allowed to use it too")),
+                None => place.ok(
+                    check::ENCRYPTION,
+                    format!("encrypted by {key}; the application must be allowed to use it too"),
+                ),
             }
         }
     }

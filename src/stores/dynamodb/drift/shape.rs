@@ -67,7 +67,8 @@ pub(super) fn indexes(place: &Place, source: &Facts, standby: &Facts) -> Vec<Fin
     set(place, "local", &source.locals, &standby.locals, source, &mut found);
     if found.is_empty() {
         let all: Vec<&str> = standby.globals.keys().chain(standby.locals.keys()).map(String::as_str).collect();
-        let what = if all.is_empty() { "no indexes".to_owned() } else { format!("the same indexes: {}", all.join(", ")) };
+        let what =
+            if all.is_empty() { "no indexes".to_owned() } else { format!("the same indexes: {}", all.join(", ")) };
         found.push(place.ok(check::INDEXES, what));
     }
     found
@@ -150,11 +151,8 @@ fn delete(place: &Place, index: &str) -> String {
 fn create(place: &Place, name: &str, index: &Index) -> String {
     let definitions: Vec<String> =
         index.keys.iter().map(|key| format!("AttributeName={},AttributeType={}", key.name, key.kind)).collect();
-    let keys: Vec<serde_json::Value> = index
-        .keys
-        .iter()
-        .map(|key| serde_json::json!({"AttributeName": key.name, "KeyType": key.role}))
-        .collect();
+    let keys: Vec<serde_json::Value> =
+        index.keys.iter().map(|key| serde_json::json!({"AttributeName": key.name, "KeyType": key.role})).collect();
     let (kind, names) = index.projection.split_once(' ').unwrap_or((&index.projection, ""));
     let mut projection = serde_json::json!({"ProjectionType": kind});
     if !names.is_empty() {

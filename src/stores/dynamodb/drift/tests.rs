@@ -137,7 +137,11 @@ fn the_key_must_be_equal_in_names_roles_and_types() {
         let changed = standby(|t| t.keys = keys.clone());
         assert_eq!(bad(&changed), ["key_schema problem"], "{keys:?}");
     }
-    says(&standby(|t| t.keys.truncate(1)), "key_schema", "its key is pk (S), and the primary table's is pk (S), sk (N)");
+    says(
+        &standby(|t| t.keys.truncate(1)),
+        "key_schema",
+        "its key is pk (S), and the primary table's is pk (S), sk (N)",
+    );
 }
 
 #[test]

@@ -34,10 +34,10 @@ fn ids(promoting: Promoting, ttl: Option<Option<&str>>) -> Vec<String> {
 
 #[test]
 fn the_ids_of_the_steps_are_journal_keys_and_never_renamed() {
-    assert_eq!(STEPS, ["answers", "stream", "deletion-protection", "ttl", "capacity"]);
+    assert_eq!(STEPS, ["answers", "ttl", "stream", "deletion-protection", "capacity"]);
     let all = Promoting { capacity: Capacity::OnDemand, ..Promoting::default() };
     let ids = ids(all, Some(Some("ends")));
-    assert_eq!(ids, ["orders.answers", "orders.stream", "orders.deletion-protection", "orders.ttl", "orders.capacity"]);
+    assert_eq!(ids, ["orders.answers", "orders.ttl", "orders.stream", "orders.deletion-protection", "orders.capacity"]);
 }
 
 #[test]
@@ -62,7 +62,10 @@ fn only_the_question_is_required_and_each_waits_for_the_one_before() {
         before = Some(id.clone());
     }
     let best_effort: Duration = steps.iter().filter(|(_, d)| !d.required).map(|(_, d)| d.deadline).sum();
-    assert!(best_effort <= Duration::from_secs(8 * 60), "a control plane that is down must not use up an RTO of 15 min");
+    assert!(
+        best_effort <= Duration::from_secs(8 * 60),
+        "a control plane that is down must not use up an RTO of 15 min"
+    );
 }
 
 #[test]
@@ -73,14 +76,14 @@ fn calls_can_be_typed() {
     let table = "--region us-west-2 --table-name orders-y";
     assert_eq!(calls[0], format!("{aws} scan {table} --limit 1 --consistent-read   (check; nothing is sent)"));
     assert_eq!(
-        calls[1],
+        calls[2],
         format!(
             "{aws} update-table {table} --stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
         )
     );
-    assert_eq!(calls[2], format!("{aws} update-table {table} --deletion-protection-enabled"));
+    assert_eq!(calls[3], format!("{aws} update-table {table} --deletion-protection-enabled"));
     assert_eq!(
-        calls[3],
+        calls[1],
         format!("{aws} update-time-to-live {table} --time-to-live-specification Enabled=true,AttributeName=ends")
     );
     assert!(calls[4].contains("ReadCapacityUnits=10,WriteCapacityUnits=as it is"), "{}", calls[4]);
@@ -113,12 +116,8 @@ fn table(status: &str) -> Facts {
 /// Every step against every state of a table, with the wish fulfilled and not.
 #[test]
 fn every_world_of_every_step() {
-    let fulfil = |facts: Facts| Facts {
-        stream: Some("NEW_AND_OLD_IMAGES".into()),
-        protected: true,
-        on_demand: true,
-        ..facts
-    };
+    let fulfil =
+        |facts: Facts| Facts { stream: Some("NEW_AND_OLD_IMAGES".into()), protected: true, on_demand: true, ..facts };
     type Judge = fn(&Facts) -> World;
     let judges: [(&str, Judge); 4] = [
         ("stream", stream),
