@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::stores::{End, Policy};
+use crate::stores::{End, IamPolicy};
 
 /// The policies by role. `ACCOUNT` is left in: the configuration does not know it.
 pub fn policies(config: &Config) -> BTreeMap<&'static str, Value> {
-    let mut roles: BTreeMap<&'static str, (Policy, Vec<String>)> = BTreeMap::new();
+    let mut roles: BTreeMap<&'static str, (IamPolicy, Vec<String>)> = BTreeMap::new();
     for store in &config.stores {
         let (source, target) = store.settings.ends();
         for policy in store.settings.policies() {
@@ -28,7 +28,7 @@ pub fn policies(config: &Config) -> BTreeMap<&'static str, Value> {
 }
 
 /// `None` for a text that is no JSON, which a test forbids.
-fn fill(policy: &Policy, names: &[String], config: &Config) -> Option<Value> {
+fn fill(policy: &IamPolicy, names: &[String], config: &Config) -> Option<Value> {
     let text = policy.text.replace("REGION_X", &config.primary.region).replace("REGION_Y", &config.standby.region);
     let mut document: Value = serde_json::from_str(&text).ok()?;
     for statement in document.get_mut("Statement")?.as_array_mut()? {

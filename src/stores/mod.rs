@@ -5,11 +5,14 @@
 
 pub mod contract;
 pub mod dynamodb;
+pub mod seed;
 
 mod error;
+mod state;
 
-pub use contract::{End, Examine, Kind, Look, Policy, Replicate, Store, StoreState, Transition};
+pub use contract::{End, Examine, IamPolicy, Kind, Look, Replicate, Store};
 pub use error::StoreError;
+pub use state::{Reseed, StoreState, Transition};
 
 /// Every kind this program knows, by name.
 pub static KINDS: &[Kind] = &[dynamodb::KIND];

@@ -4,10 +4,13 @@
 //!   writes to the standby, [`item`] carries items over without loss.
 //! - [`facts`] is a table as described, [`drift`] compares two of them (pure), [`doctor`] asks for them, [`promote`] makes
 //!   the standby ready for traffic, [`operations`] is every call with the policy that grants it.
+//! - [`copy`] reads what exists, as [`seed`] decides it, [`budget`] keeps that within its share.
 //! - What it deliberately does not do: LATEST iterators (DS-6), partial updates (AP-1), attributes of its own in user
 //!   items (AP-3), transactions (their changes arrive one by one; DS-F15).
 
 mod apply;
+mod budget;
+mod copy;
 mod doctor;
 mod drift;
 mod facts;
@@ -19,14 +22,15 @@ mod settings;
 mod survey;
 mod tail;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use self::item::{Body, Image};
 use super::contract::{Applied, Examine, Kind, Mode, Replicate, Rhythm, Spot, Store};
-use super::{StoreError, StoreState, Transition};
+use super::{StoreError, StoreState, Transition, seed};
 use crate::aws::Aws;
 use crate::change::{Change, Class, Key, Method, Read, SourceTime, Stamp, StoreId};
 use crate::promote::Step;
@@ -53,6 +57,9 @@ struct Table {
     target: aws_sdk_dynamodb::Client,
     cursors: tail::Cursors,
     control: doctor::Control,
+    budget: budget::Budget,
+    /// The names of the key's attributes, once looked up.
+    key_names: OnceLock<Arc<[String]>>,
     clock: SharedClock,
 }
 
@@ -65,6 +72,8 @@ fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
         target: aws.standby.dynamodb(attempt),
         cursors: tail::Cursors::default(),
         control: doctor::Control::new(aws.primary.region(), aws.standby.region()),
+        budget: budget::Budget::default(),
+        key_names: OnceLock::new(),
         clock: Arc::clone(&aws.clock),
         settings,
     })
@@ -123,8 +132,16 @@ impl Replicate for Table {
         self.look(state, now).await
     }
 
+    fn proceed(&self, state: &StoreState, _: SourceTime, skew: Duration) -> Vec<Transition> {
+        seed::proceed(state, &self.settings.seed, skew)
+    }
+
+    fn held(&self, state: &StoreState) -> Option<String> {
+        seed::held(state, self.id.as_str(), &self.settings.seed)
+    }
+
     async fn read(&self, spot: Spot<'_>) -> Result<Read, StoreError> {
-        self.read_shard(spot).await
+        if spot.lane.is_tail() { self.read_shard(spot).await } else { self.read_copy(spot).await }
     }
 
     async fn apply(&self, changes: &[Change]) -> Applied {

@@ -1,7 +1,7 @@
 //! Every AWS operation that this kind calls, and the policies that grant them. A test holds the code, this table and
 //! `config/iam/*.json` together: what the code calls and no policy grants would fail on the worst day.
 
-use crate::stores::{End, Policy};
+use crate::stores::{End, IamPolicy};
 
 /// What is called, on which end, and granted by which role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,19 +54,19 @@ pub const OPERATIONS: &[Operation] = &[
 const HOLE: &str = "TABLE";
 
 /// The policies, as shipped in `config/iam`.
-pub const POLICIES: &[Policy] = &[
-    Policy {
+pub const POLICIES: &[IamPolicy] = &[
+    IamPolicy {
         role: READ_X,
         end: End::Primary,
         text: include_str!("../../../config/iam/replicate-read-x.json"),
         hole: HOLE,
     },
-    Policy {
+    IamPolicy {
         role: WRITE_Y,
         end: End::Standby,
         text: include_str!("../../../config/iam/replicate-write-y.json"),
         hole: HOLE,
     },
-    Policy { role: PROMOTE_Y, end: End::Standby, text: include_str!("../../../config/iam/promote-y.json"), hole: HOLE },
-    Policy { role: CANARY_X, end: End::Primary, text: include_str!("../../../config/iam/canary-x.json"), hole: HOLE },
+    IamPolicy { role: PROMOTE_Y, end: End::Standby, text: include_str!("../../../config/iam/promote-y.json"), hole: HOLE },
+    IamPolicy { role: CANARY_X, end: End::Primary, text: include_str!("../../../config/iam/canary-x.json"), hole: HOLE },
 ];

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::budget::Shares;
 use super::promote::settings::{self as promoting, Promoting};
 use crate::aws::Aws;
 use crate::change::StoreId;
 use crate::config::{Key, Section, Takes, duration_words};
-use crate::stores::contract::{Policy, Rhythm, Settings, Store};
+use crate::stores::contract::{IamPolicy, Rhythm, Settings, Store};
+use crate::stores::seed::{OnGap, Policy};
 
 const TABLE: Key = Key::required(
     "table",
@@ -86,6 +88,58 @@ const SURVEY_EVERY: Key = Key::default(
     "Time between two complete looks at the table's identity and its shards.",
 );
 
+const SEED_SEGMENTS: Key = Key::default(
+    "seed_segments",
+    Takes::Integer { min: 1, max: 32 },
+    "8",
+    "Parts of the table that a seed reads at one time.",
+);
+const SEED_READ_SHARE: Key = Key::default(
+    "seed_read_share",
+    Takes::Integer { min: 1, max: 100 },
+    "20",
+    "What a seed may use of the primary table's read capacity, percent: of what is provisioned, of the limit of an \
+     on-demand table, or of 12,000 units a second.",
+);
+const SEED_STANDBY_SHARE: Key = Key::default(
+    "seed_standby_share",
+    Takes::Integer { min: 1, max: 100 },
+    "80",
+    "What a seed may use of the standby table's capacity, percent: of what is provisioned or the limit of an on-demand \
+     table. Without either it writes as fast as the table takes.",
+);
+const SEED_READ_UNITS: Key = Key::optional(
+    "seed_read_units",
+    Takes::Integer { min: 1, max: 1_000_000 },
+    "5000",
+    "Read units a second that a seed may use of the primary table; instead of the share.",
+);
+const SEED_WRITE_UNITS: Key = Key::optional(
+    "seed_write_units",
+    Takes::Integer { min: 1, max: 1_000_000 },
+    "20000",
+    "Write units a second that a seed may use of the standby table; instead of the share.",
+);
+const SWEEP_LIMIT: Key = Key::default(
+    "sweep_limit",
+    Takes::Integer { min: 0, max: 1_000_000_000 },
+    "1000",
+    "So many items of the standby table that the primary does not have are removed by a seed without asking, or 1 % of \
+     the primary's items if that is more. Beyond that it stops and says so.",
+);
+const ON_GAP: Key = Key::default(
+    "on_gap",
+    Takes::OneOf(&["reseed", "hold"]),
+    "\"reseed\"",
+    "What follows when changes are known to be lost: a copy of the whole table, or waiting for `plimsoll reseed`.",
+);
+const RESEED_EVERY: Key = Key::default(
+    "reseed_every",
+    Takes::Duration { min: "1s", max: "7d" },
+    "\"1h\"",
+    "The shortest time between the starts of two seeds that nobody asked for.",
+);
+
 /// The keys, as documented.
 pub(super) const KEYS: &[Key] = &[
     TABLE,
@@ -100,6 +154,14 @@ pub(super) const KEYS: &[Key] = &[
     APPLY_CONCURRENCY,
     APPLY_BATCH,
     SURVEY_EVERY,
+    SEED_SEGMENTS,
+    SEED_READ_SHARE,
+    SEED_STANDBY_SHARE,
+    SEED_READ_UNITS,
+    SEED_WRITE_UNITS,
+    SWEEP_LIMIT,
+    ON_GAP,
+    RESEED_EVERY,
     promoting::STREAM,
     promoting::DELETION_PROTECTION,
     promoting::TTL,
@@ -126,6 +188,10 @@ pub struct DynamoDbSettings {
     pub rhythm: Rhythm,
     /// A request is given up after this.
     pub attempt_timeout: Duration,
+    /// How it is seeded.
+    pub seed: Policy,
+    /// What a seed may use of the tables' capacity.
+    pub(super) shares: Shares,
     /// What a promotion does to the standby table.
     pub promoting: Promoting,
 }
@@ -156,7 +222,7 @@ impl Settings for DynamoDbSettings {
         )
     }
 
-    fn policies(&self) -> &'static [Policy] {
+    fn policies(&self) -> &'static [IamPolicy] {
         super::operations::POLICIES
     }
 }
@@ -216,14 +282,34 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
         apply_batch: apply_batch as usize,
         survey_every,
     };
-    let promoting = promoting::read(section);
-    Some(Arc::new(DynamoDbSettings {
-        table: table?,
-        standby_table: standby_table?,
-        rhythm,
-        attempt_timeout,
-        promoting,
-    }))
+    let (seed, shares, promoting) = (seed(section), shares(section), promoting::read(section));
+    let (table, standby_table) = (table?, standby_table?);
+    Some(Arc::new(DynamoDbSettings { table, standby_table, rhythm, attempt_timeout, seed, shares, promoting }))
+}
+
+fn seed(section: &mut Section<'_>) -> Policy {
+    Policy {
+        segments: count(section, &SEED_SEGMENTS),
+        sweep_limit: section.integer(&SWEEP_LIMIT),
+        on_gap: match section.text(&ON_GAP).as_deref() {
+            Some("hold") => OnGap::Hold,
+            _ => OnGap::Reseed,
+        },
+        every: section.duration(&RESEED_EVERY),
+    }
+}
+
+fn shares(section: &mut Section<'_>) -> Shares {
+    Shares {
+        read_percent: count(section, &SEED_READ_SHARE),
+        standby_percent: count(section, &SEED_STANDBY_SHARE),
+        read_units: opt_count(section, &SEED_READ_UNITS),
+        write_units: opt_count(section, &SEED_WRITE_UNITS),
+    }
+}
+
+fn opt_count(section: &mut Section<'_>, key: &'static Key) -> Option<u32> {
+    section.opt_integer(key).and_then(|n| u32::try_from(n).ok())
 }
 
 fn count(section: &mut Section<'_>, key: &'static Key) -> u32 {
