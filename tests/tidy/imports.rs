@@ -38,7 +38,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "watermark",
         ],
     ),
-    ("doctor", &["change", "config", "seams", "stores", "watermark"]),
+    // A step only where its tests are a store.
+    ("doctor", &["change", "config", "promote::Step", "seams", "stores", "watermark"]),
     // A promotion closes the flow through a trait of its own.
     ("replicate", &["change", "promote::CatchUp", "promote::Flow", "seams", "stores", "supervise", "watermark"]),
     ("promote", &["change", "config", "rpo", "seams", "supervise", "watermark"]),

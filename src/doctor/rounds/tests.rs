@@ -44,10 +44,10 @@ impl Store for Patient {
         "patient"
     }
     fn mode(&self) -> Mode<'_> {
-        unimplemented!("nobody drives it")
+        panic!("nobody drives it")
     }
     fn rhythm(&self) -> Rhythm {
-        unimplemented!("nobody drives it")
+        panic!("nobody drives it")
     }
     fn watermark(&self, _: &StoreState) -> Option<(SourceTime, Method)> {
         None

@@ -1,19 +1,20 @@
 //! Asks the two control planes, and on request exercises every permission that reading needs. Reads only; each question
 //! stands alone, so that one that is refused hides no other.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, PointInTimeRecoveryStatus};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, PointInTimeRecoveryStatus};
 use aws_sdk_dynamodbstreams::types::ShardIteratorType;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::drift::{self, Asked, Pair, Place, Refused, Seen, check};
-use super::facts::{Facts, KeyPart, Recorded, Ttl};
+use super::facts::{Facts, Recorded, Ttl};
 use super::lineage::Incarnation;
 use super::{Table, operations};
 use crate::aws::{classify, words};
@@ -165,22 +166,20 @@ async fn probe_table(client: &Client, seen: &Seen, clock: &SharedClock) -> Vec<A
         let ask = || client.scan().table_name(name).consistent_read(true).limit(1).send();
         again(clock, "Scan", ask).await.map(drop)
     };
+    let mut probes = vec![scan.await];
     // Without its key schema no item can be named.
-    let keys: Vec<KeyPart> = seen.table.as_ref().map(|facts| facts.keys.clone()).unwrap_or_default();
-    let get = async {
-        let ask = || {
-            let request = client.get_item().table_name(name).consistent_read(true);
-            keys.iter().fold(request, |request, key| request.key(&key.name, nobody(&key.kind))).send()
-        };
-        again(clock, "GetItem", ask).await.map(drop)
-    };
-    match keys.is_empty() {
-        true => vec![scan.await],
-        false => {
-            let (scan, get) = futures_util::future::join(scan, get).await;
-            vec![scan, get]
-        }
+    let Ok(facts) = &seen.table else { return probes };
+    let key: HashMap<String, AttributeValue> =
+        facts.keys.iter().map(|part| (part.name.clone(), nobody(&part.kind))).collect();
+    let ask = || client.get_item().table_name(name).consistent_read(true).set_key(Some(key.clone())).send();
+    probes.push(again(clock, "GetItem", ask).await.map(drop));
+    let wanted = KeysAndAttributes::builder().consistent_read(true).keys(key).build();
+    // IAM knows it by its own name, and a seed asks the source only.
+    if let (Ok(wanted), "primary") = (wanted, seen.place.side) {
+        let ask = || client.batch_get_item().request_items(name, wanted.clone()).send();
+        probes.push(again(clock, "BatchGetItem", ask).await.map(drop));
     }
+    probes
 }
 
 /// A key value that no item has.

@@ -29,6 +29,7 @@ const fn on(end: End, role: &'static str, name: &'static str) -> Operation {
 
 /// Every operation.
 pub const OPERATIONS: &[Operation] = &[
+    on(End::Primary, READ_X, "BatchGetItem"),
     on(End::Primary, READ_X, "DescribeContinuousBackups"),
     on(End::Primary, READ_X, "DescribeStream"),
     on(End::Primary, READ_X, "DescribeTable"),
@@ -67,6 +68,16 @@ pub const POLICIES: &[IamPolicy] = &[
         text: include_str!("../../../config/iam/replicate-write-y.json"),
         hole: HOLE,
     },
-    IamPolicy { role: PROMOTE_Y, end: End::Standby, text: include_str!("../../../config/iam/promote-y.json"), hole: HOLE },
-    IamPolicy { role: CANARY_X, end: End::Primary, text: include_str!("../../../config/iam/canary-x.json"), hole: HOLE },
+    IamPolicy {
+        role: PROMOTE_Y,
+        end: End::Standby,
+        text: include_str!("../../../config/iam/promote-y.json"),
+        hole: HOLE,
+    },
+    IamPolicy {
+        role: CANARY_X,
+        end: End::Primary,
+        text: include_str!("../../../config/iam/canary-x.json"),
+        hole: HOLE,
+    },
 ];

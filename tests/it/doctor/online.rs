@@ -118,7 +118,7 @@ async fn ia6_each_permission_that_is_missing_is_named() {
     let stream = "arn:aws:dynamodb:us-east-1:ACCOUNT:table/orders/stream/*";
     let table = |region: &str| format!("arn:aws:dynamodb:{region}:ACCOUNT:table/orders");
     let primary = ["DescribeTable", "DescribeTimeToLive", "DescribeContinuousBackups", "Scan", "GetItem"];
-    let of_x = primary.iter().map(|op| (&pair.x, *op, table("us-east-1")));
+    let of_x = primary.iter().chain(&["BatchGetItem"]).map(|op| (&pair.x, *op, table("us-east-1")));
     let of_stream = ["DescribeStream", "GetShardIterator"].iter().map(|op| (&pair.x, *op, stream.to_owned()));
     let of_y = primary.iter().map(|op| (&pair.y, *op, table("us-west-2")));
     for (side, operation, resource) in of_x.chain(of_stream).chain(of_y) {
