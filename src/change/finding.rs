@@ -95,7 +95,7 @@ impl Examination {
     /// What somebody should act on, the worst first.
     pub fn troubles(&self) -> Vec<&Finding> {
         let mut found: Vec<&Finding> = self.findings.iter().filter(|f| f.severity >= Severity::Warning).collect();
-        found.sort_by(|a, b| b.severity.cmp(&a.severity));
+        found.sort_by_key(|f| std::cmp::Reverse(f.severity));
         found
     }
 

@@ -100,7 +100,7 @@ struct Report {
 
 impl Report {
     fn new(checked: &Checked, online: bool, mut findings: Vec<Told>) -> Self {
-        findings.sort_by(|a, b| b.finding.severity.cmp(&a.finding.severity));
+        findings.sort_by_key(|t| std::cmp::Reverse(t.finding.severity));
         let count = |severity| findings.iter().filter(|t| t.finding.severity == severity).count();
         Self {
             app: checked.config.app.clone(),
