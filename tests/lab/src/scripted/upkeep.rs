@@ -59,7 +59,7 @@ impl ScriptedAws {
             _ => false,
         };
         let entries = table.entries();
-        let expired = entries.into_iter().filter(|(_, item)| due(item.get(&attribute)));
+        let expired = entries.into_iter().filter(|(_, item)| due(item.item().get(&attribute)));
         let keys: Vec<Arc<Key>> = expired.map(|((_, key), _)| key).collect();
         for key in &keys {
             table.delete(Key::clone(key), now, true);

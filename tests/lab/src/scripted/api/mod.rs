@@ -8,6 +8,7 @@ mod projection;
 mod reads;
 mod streams;
 mod update;
+mod update_item;
 mod upkeep;
 
 use super::faults::Call;
@@ -77,6 +78,7 @@ requests! {
     "DynamoDB_20120810" UpdateContinuousBackups => upkeep::UpdateContinuousBackups, upkeep::update_backups;
     "DynamoDB_20120810" PutItem => items::PutItem, items::put_item;
     "DynamoDB_20120810" GetItem => reads::GetItem, reads::get_item;
+    "DynamoDB_20120810" UpdateItem => update_item::UpdateItem, update_item::update_item;
     "DynamoDB_20120810" DeleteItem => items::DeleteItem, items::delete_item;
     "DynamoDB_20120810" BatchWriteItem => items::BatchWriteItem, items::batch_write_item;
     "DynamoDB_20120810" BatchGetItem => reads::BatchGetItem, reads::batch_get_item;
@@ -102,6 +104,7 @@ impl Request {
         match self {
             Self::PutItem(input) => input.describe(&mut call),
             Self::GetItem(input) => input.describe(&mut call),
+            Self::UpdateItem(input) => input.describe(&mut call),
             Self::DeleteItem(input) => input.describe(&mut call),
             Self::BatchWriteItem(input) => input.describe(&mut call),
             Self::BatchGetItem(input) => input.describe(&mut call),
