@@ -132,9 +132,9 @@ families! {
     /// Of the last promotion.
     RTO_ACHIEVED = "rto_achieved_seconds", Shape::Gauge, &[],
         "Duration of the last completed promotion, seconds. Absent before the first.";
-    /// What /readyz answers by.
-    READINESS = "readiness_check_status", Shape::Gauge, &["check"],
-        "1 while the check of /readyz passes, 0 while it fails.";
+    /// What /readyz answers by, and what the last examination of a store found.
+    READINESS = "readiness_check_status", Shape::Gauge, &["check", "store"],
+        "Without a store: 1 while the check of /readyz passes, 0 while it fails. With one: 1 while the last examination of its two ends found no problem by this check, 0 while it found one; absent before the first and behind the fence.";
     /// The only unforgivable bug.
     SOUNDNESS = "rpo_soundness_violations_total", Shape::Counter, &[],
         "Published watermarks that were found untrue and taken back. Any increase is a bug that must page.";
