@@ -144,8 +144,10 @@ impl Driver {
     }
 
     pub(super) fn replicate(store: &Arc<dyn Store>) -> &dyn Replicate {
-        let Mode::Replicate(replicate) = store.mode();
-        replicate
+        match store.mode() {
+            Mode::Replicate(replicate) => replicate,
+            Mode::Observe(_) => unreachable!("the fleet gives a driver to replicating stores only"),
+        }
     }
 
     /// Runs until told to stop. Cancel-safe at every await: what is not durable is read again.
@@ -473,6 +475,7 @@ impl Driver {
                 retention_headroom: super::pending::headroom(&self.state, now),
                 // Behind a closed valve nobody reads or writes any more: what was wrong then is no trouble now.
                 trouble: self.troubles.sentence().filter(|_| !(closed && at_rest)),
+                about: None,
             },
         );
     }

@@ -14,6 +14,7 @@ use crate::change::StoreId;
 use crate::promote::{CatchUp, Flow};
 use crate::seams::{SharedClock, timeout};
 use crate::stores::Store;
+use crate::stores::contract::Mode;
 use crate::supervise::{TaskKind, Tasks};
 
 /// Longer than any write can be in flight, and a stray of it can land: then something is wrong, and the promotion says so.
@@ -32,7 +33,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Loads every store and starts its driver. `deps` gives each its own. With `fenced` nothing flows: the drivers start
+    /// Loads every replicating store and starts its driver. `deps` gives each its own. With `fenced` nothing flows: the drivers start
     /// with a closed valve that nobody opens.
     pub fn start(
         stores: &[Arc<dyn Store>],
@@ -44,7 +45,7 @@ impl Fleet {
         let valve = watch::Sender::new(if fenced { Valve::Closed } else { Valve::Open });
         let mut members = Vec::new();
         let mut drivers = Vec::new();
-        for store in stores {
+        for store in stores.iter().filter(|store| matches!(store.mode(), Mode::Replicate(_))) {
             let deps = deps(store);
             let state = load(deps.index.as_ref(), store.id())?;
             let (show, view) = watch::channel(View::default());

@@ -88,7 +88,7 @@ pub struct StoreStatus {
     pub progress: Option<Progress>,
     /// Of the last verification.
     pub verified: Option<Verified>,
-    /// What is wrong and what to do; `null` when nothing is.
+    /// What is wrong and what to do, and, of a store that AWS replicates, how it is set; `null` when there is nothing to say.
     pub note: Option<String>,
 }
 
@@ -302,6 +302,7 @@ fn note(verdict: &Rpo, mark: Option<&Mark>, vitals: &Vitals, facts: &Facts<'_>) 
         says.push(format!("{changes} parked because prodY refuses what was sent; the oldest pins the watermark"));
     }
     says.extend(vitals.trouble.clone());
+    says.extend(vitals.about.clone());
     (!says.is_empty()).then(|| says.join("; "))
 }
 

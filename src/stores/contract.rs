@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::StoreError;
+use super::{Observe, StoreError};
 use crate::change::{Change, Gap, Key, Lane, LaneSeed, Method, Outcome, Position, Read, SourceTime, Stamp, StoreId};
 use crate::promote::Step;
 use crate::watermark::{LanePhase, LaneRecord, ParkedRecord, Seed, StoreRecord, Watermarks};
@@ -41,6 +41,8 @@ pub trait Store: Send + Sync {
 pub enum Mode<'a> {
     /// We do.
     Replicate(&'a dyn Replicate),
+    /// AWS does; we look.
+    Observe(&'a dyn Observe),
 }
 
 impl Mode<'_> {
@@ -48,6 +50,7 @@ impl Mode<'_> {
     pub fn label(&self) -> &'static str {
         match self {
             Mode::Replicate(_) => "replicate",
+            Mode::Observe(_) => "observe",
         }
     }
 }

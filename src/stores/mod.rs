@@ -5,11 +5,13 @@
 
 pub mod contract;
 pub mod dynamodb;
+pub mod observe;
 
 mod error;
 
 pub use contract::{Kind, Replicate, Store, StoreState, Transition};
 pub use error::StoreError;
+pub use observe::Observe;
 
 /// Every kind this program knows, by name.
 pub static KINDS: &[Kind] = &[dynamodb::KIND];

@@ -51,6 +51,7 @@ fn fixed() -> (Watermarks, Board, Vec<(StoreId, &'static str, Terms)>) {
             source_answered: Some(ago(1)),
             retention_headroom: Some(Duration::from_secs(80_000)),
             trouble: None,
+            about: None,
         },
     );
     (marks, board, vec![(id("orders"), "dynamodb", terms(30)), (id("users"), "dynamodb", terms(60))])

@@ -11,6 +11,7 @@ mod cli;
 mod client;
 mod config;
 mod metrics;
+mod observe;
 mod promote;
 mod serve;
 mod supervise;

@@ -47,6 +47,7 @@ fn golden_exposition_of_a_fixed_state() {
         source_answered: Some(ago(1)),
         retention_headroom: Some(Duration::from_secs(80_000)),
         trouble: None,
+        about: None,
     };
     board.post(&orders, vitals);
 

@@ -1,4 +1,5 @@
-//! DynamoDB tables: the stream of the primary table is read and applied to the standby table.
+//! DynamoDB tables: the stream of the primary table is read and applied to the standby table; global tables, which AWS
+//! replicates, are observed ([`global`]).
 //!
 //! - [`lineage`] decides about shards (pure), [`survey`] looks at table and stream, [`tail`] reads a shard, [`apply`]
 //!   writes to the standby, [`item`] carries items over without loss.
@@ -6,6 +7,7 @@
 //!   items (AP-3), transactions (their changes arrive one by one; DS-F15).
 
 mod apply;
+mod global;
 mod item;
 mod lineage;
 mod settings;
