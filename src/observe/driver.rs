@@ -46,10 +46,18 @@ pub(super) struct View {
 }
 
 enum Event {
-    Looked { asked: Stamp, looked: Result<(Vec<Evidence>, Facts), StoreError> },
+    Looked {
+        asked: Stamp,
+        looked: Result<(Vec<Evidence>, Facts), StoreError>,
+    },
     /// `None`: given up, because the flow closed.
-    Beaten { seq: u64, result: Option<Result<(), StoreError>> },
-    Committed { result: Result<(), CommitError> },
+    Beaten {
+        seq: u64,
+        result: Option<Result<(), StoreError>>,
+    },
+    Committed {
+        result: Result<(), CommitError>,
+    },
 }
 
 pub(super) struct Driver {

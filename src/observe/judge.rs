@@ -43,7 +43,9 @@ pub(super) fn judge(
         match item {
             // P1. A clock that is wrong by more than what was subtracted for it.
             Evidence::Advance { through, .. } if *through > now.wall => {
-                says.push(format!("a proof of {through}, which is in the future, was not believed: look at the clocks"));
+                says.push(format!(
+                    "a proof of {through}, which is in the future, was not believed: look at the clocks"
+                ));
             }
             Evidence::Advance { through, method } => {
                 if best.is_none_or(|(have, _)| *through > have) {

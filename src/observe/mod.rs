@@ -16,7 +16,4 @@ mod driver;
 mod fleet;
 mod judge;
 
-#[cfg(test)]
-mod tests;
-
 pub use fleet::Fleet;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument as _;
 
+use super::copy::Command;
 use super::driver::Driver;
 use super::{Deps, LoadError, Valve, View, load};
 use crate::change::StoreId;
@@ -17,12 +18,17 @@ use crate::stores::Store;
 use crate::stores::contract::Mode;
 use crate::supervise::{TaskKind, Tasks};
 
+/// Commands that wait for one driver: humans type them.
+const COMMANDS: usize = 4;
+/// A command is answered within this, or its outcome is unknown.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Longer than any write can be in flight, and a stray of it can land: then something is wrong, and the promotion says so.
 const CLOSE_WITHIN: Duration = Duration::from_secs(90);
 
 struct Member {
     store: StoreId,
     view: watch::Receiver<View>,
+    commands: mpsc::Sender<Command>,
 }
 
 /// The drivers of all replicating stores.
@@ -33,8 +39,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Loads every replicating store and starts its driver. `deps` gives each its own. With `fenced` nothing flows: the drivers start
-    /// with a closed valve that nobody opens.
+    /// Loads every replicating store and starts its driver; others are left out. `deps` gives each its own. With `fenced`
+    /// nothing flows: the drivers start with a closed valve that nobody opens.
     pub fn start(
         stores: &[Arc<dyn Store>],
         deps: impl Fn(&Arc<dyn Store>) -> Deps,
@@ -49,8 +55,9 @@ impl Fleet {
             let deps = deps(store);
             let state = load(deps.index.as_ref(), store.id())?;
             let (show, view) = watch::channel(View::default());
-            let driver = Driver::new(Arc::clone(store), deps, state, valve.subscribe(), show, tasks.stopping());
-            members.push(Member { store: store.id().clone(), view });
+            let (commands, orders) = mpsc::channel(COMMANDS);
+            let driver = Driver::new(Arc::clone(store), deps, state, valve.subscribe(), show, orders, tasks.stopping());
+            members.push(Member { store: store.id().clone(), view, commands });
             drivers.push((store.id().to_string(), driver));
         }
         for (name, driver) in drivers {
@@ -58,6 +65,22 @@ impl Fleet {
             tasks.spawn(TaskKind::Driver, name, driver.run().instrument(span));
         }
         Ok(Arc::new(Self { members, valve, clock }))
+    }
+
+    /// Copies a store anew, or lets the copy under way remove up to `allowed` items of the standby that the source does not
+    /// have. Gives what follows, in words, once the wish is durable; or why not. `None` for a store that is none of these.
+    pub async fn reseed(&self, store: &StoreId, allowed: u64) -> Option<Result<String, String>> {
+        let member = self.members.iter().find(|member| member.store == *store)?;
+        let (answer, answered) = oneshot::channel();
+        let gone = || Err("the driver of the store has stopped".to_owned());
+        if member.commands.send(Command::Reseed { allowed, answer }).await.is_err() {
+            return Some(gone());
+        }
+        Some(match timeout(self.clock.as_ref(), ANSWER_WITHIN, answered).await {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => gone(),
+            None => Err("the index did not take it in time; look at the status before asking again".to_owned()),
+        })
     }
 
     /// Every driver has ended and nothing that it sent can land any more: the next process need not wait for strays

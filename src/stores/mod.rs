@@ -8,10 +8,12 @@ pub mod dynamodb;
 pub mod observe;
 
 mod error;
+mod state;
 
-pub use contract::{Kind, Replicate, Store, StoreState, Transition};
+pub use contract::{Kind, Replicate, Store};
 pub use error::StoreError;
 pub use observe::Observe;
+pub use state::{Reseed, StoreState, Transition};
 
 /// Every kind this program knows, by name.
 pub static KINDS: &[Kind] = &[dynamodb::KIND];

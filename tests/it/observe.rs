@@ -220,7 +220,9 @@ async fn ap3_lost_late_and_doubled_canaries_take_nothing_back() {
     let mut lab = Lab::start(CANARY).await;
     lab.daemon.state("ok").await;
     lab.x.fault(FaultRule::on("PutItem").times(6).fault(ProxyFault::LoseAnswer));
-    lab.x.fault(FaultRule::on("PutItem").times(6).fault(ProxyFault::LoseAnswerLate { delay: Duration::from_millis(1200) }));
+    lab.x.fault(
+        FaultRule::on("PutItem").times(6).fault(ProxyFault::LoseAnswerLate { delay: Duration::from_millis(1200) }),
+    );
     lab.x.fault(FaultRule::on("PutItem").times(9).fault(ProxyFault::Duplicate));
     let (mut last, mut newest) = (watermark(&lab.daemon.now().await), 0);
     let until = SystemTime::now() + S(8);
@@ -249,7 +251,10 @@ async fn an_item_that_is_no_canary_is_never_overwritten() {
     let status = lab.daemon.reach(|status| note(status).contains("set canary_prefix")).await;
     assert!(status.watermark(ORDERS).is_none(), "{status}");
     let get = lab.client(X).get_item().table_name(ORDERS).key("pk", AttributeValue::S("plimsoll-canary-0".into()));
-    assert_eq!(get.send().await.expect("an answer").item.expect("it is there").get("v"), Some(&AttributeValue::N("1".into())));
+    assert_eq!(
+        get.send().await.expect("an answer").item.expect("it is there").get("v"),
+        Some(&AttributeValue::N("1".into()))
+    );
 }
 
 #[tokio::test]

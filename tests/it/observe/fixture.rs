@@ -6,9 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, CreateReplicationGroupMemberAction, ReplicationGroupUpdate,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, CreateReplicationGroupMemberAction, ReplicationGroupUpdate};
 use plimsoll_lab::clients::{self, Endpoint};
 use plimsoll_lab::daemon::{ConfigSpec, Daemon, Home, StoreSpec, binary};
 use plimsoll_lab::proxy::{FaultProxy, ProxyFault};
@@ -94,7 +92,11 @@ impl Lab {
     /// prodX acknowledges canaries and carries none out.
     pub(super) fn hold_replication(&self) -> plimsoll_lab::scripted::FaultId {
         let content_type = "application/x-amz-json-1.0".to_owned();
-        self.x.fault(FaultRule::on("PutItem").fault(ProxyFault::Answer { status: 200, content_type, body: "{}".into() }))
+        self.x.fault(FaultRule::on("PutItem").fault(ProxyFault::Answer {
+            status: 200,
+            content_type,
+            body: "{}".into(),
+        }))
     }
 
     /// The canary as a region holds it.
@@ -141,4 +143,3 @@ pub(super) async fn make_global(x: &Client, table: &str) {
     let update = ReplicationGroupUpdate::builder().create(replica).build();
     x.update_table().table_name(table).replica_updates(update).send().await.expect("a replica");
 }
-

@@ -41,7 +41,10 @@ pub(super) fn keys(schema: &[KeyPart], prefix: &str, count: u32) -> Result<Keys,
     }
     let all = (0..count)
         .map(|n| {
-            schema.iter().map(|part| Ok((part.name.clone(), key_value(part, prefix, n)?))).collect::<Result<Item, String>>()
+            schema
+                .iter()
+                .map(|part| Ok((part.name.clone(), key_value(part, prefix, n)?)))
+                .collect::<Result<Item, String>>()
         })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Keys { partition_key, all })
@@ -81,8 +84,7 @@ pub(super) fn names(partition_key: &str) -> HashMap<String, String> {
 
 /// The values in [`CONDITION`].
 pub(super) fn values(beat: &Beat) -> Item {
-    let values =
-        [(":by", AttributeValue::S(beat.by.to_string())), (":seq", AttributeValue::N(beat.seq.to_string()))];
+    let values = [(":by", AttributeValue::S(beat.by.to_string())), (":seq", AttributeValue::N(beat.seq.to_string()))];
     values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
@@ -90,7 +92,11 @@ pub(super) fn values(beat: &Beat) -> Item {
 pub(super) fn beat_of(item: &Item) -> Option<SeenBeat> {
     let text = |name: &str| item.get(name)?.as_s().ok();
     let number = |name: &str| item.get(name)?.as_n().ok();
-    Some(SeenBeat { by: text(BY)?.as_str().into(), seq: number(SEQ)?.parse().ok()?, at: SourceTime(number(AT)?.parse().ok()?) })
+    Some(SeenBeat {
+        by: text(BY)?.as_str().into(),
+        seq: number(SEQ)?.parse().ok()?,
+        at: SourceTime(number(AT)?.parse().ok()?),
+    })
 }
 
 #[cfg(test)]
@@ -104,7 +110,9 @@ mod tests {
     #[test]
     fn every_key_schema_has_canaries_with_keys_of_their_own() {
         for hash in [ScalarAttributeType::S, ScalarAttributeType::N, ScalarAttributeType::B] {
-            for range in [None, Some(ScalarAttributeType::S), Some(ScalarAttributeType::N), Some(ScalarAttributeType::B)] {
+            for range in
+                [None, Some(ScalarAttributeType::S), Some(ScalarAttributeType::N), Some(ScalarAttributeType::B)]
+            {
                 let mut schema = vec![part("id", hash.clone())];
                 schema.extend(range.map(|kind| part("at", kind)));
                 let made = keys(&schema, "plimsoll-canary-", 100).unwrap();

@@ -40,7 +40,8 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn of(table: &TableDescription) -> Self {
-        let created = || table.creation_date_time().map_or_else(String::new, |at| format!("created-{}", at.as_secs_f64()));
+        let created =
+            || table.creation_date_time().map_or_else(String::new, |at| format!("created-{}", at.as_secs_f64()));
         let replica = |r: &ReplicaDescription| {
             let status = r.replica_status().map_or("without a status", |s| s.as_str());
             Some((r.region_name()?.to_owned(), status.to_owned()))
@@ -55,7 +56,8 @@ impl Member {
         };
         let mut schema: Vec<_> = table.key_schema().iter().collect();
         schema.sort_by_key(|element| *element.key_type() != KeyType::Hash);
-        let keys = schema.iter().map(|e| KeyPart { name: e.attribute_name().to_owned(), kind: kind(e.attribute_name()) });
+        let keys =
+            schema.iter().map(|e| KeyPart { name: e.attribute_name().to_owned(), kind: kind(e.attribute_name()) });
         Self {
             identity: table.table_id().map_or_else(created, str::to_owned),
             status: table.table_status().map_or("without a status", |s| s.as_str()).to_owned(),
@@ -101,7 +103,9 @@ impl Pair {
         let version = self.members().find_map(|member| member.version.as_deref());
         if let Some(version) = version.filter(|version| *version != CURRENT) {
             return Some((
-                format!("the table is a global table of version {version}, whose replicas are not told apart from tables"),
+                format!(
+                    "the table is a global table of version {version}, whose replicas are not told apart from tables"
+                ),
                 format!("upgrade it to version {CURRENT}"),
             ));
         }
@@ -137,7 +141,9 @@ impl Pair {
             }
         }
         if strong {
-            if let Some((region, status)) = self.members().find_map(|m| m.witness.as_ref()).filter(|(_, s)| s != "ACTIVE") {
+            if let Some((region, status)) =
+                self.members().find_map(|m| m.witness.as_ref()).filter(|(_, s)| s != "ACTIVE")
+            {
                 says.push(format!("the witness in {region} is {status}"));
             }
             let mut regions: Vec<&String> = self.members().flat_map(|member| member.replicas.keys()).collect();

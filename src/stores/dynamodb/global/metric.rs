@@ -66,7 +66,10 @@ pub(super) fn newest(answers: &[Series], now: SourceTime) -> (Option<Datapoint>,
             }
             let future = SourceTime::from_secs(*at) > now + MINUTE;
             if !value.is_finite() || *value < 0.0 || *value > WORST.as_millis() as f64 || *at < 0 || future {
-                garbage = Some(format!("CloudWatch says that ReplicationLatency was {value} ms at {}", SourceTime::from_secs(*at)));
+                garbage = Some(format!(
+                    "CloudWatch says that ReplicationLatency was {value} ms at {}",
+                    SourceTime::from_secs(*at)
+                ));
                 continue;
             }
             let lag = Duration::from_secs_f64(*value / 1000.0).max(Duration::from_millis(value.ceil() as u64));

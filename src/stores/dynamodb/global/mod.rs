@@ -267,9 +267,11 @@ impl GlobalTable {
             Err(error) => return Some(Err(error)),
         };
         let reads = keys.all.into_iter().map(async |key| {
-            let get = self.y.dynamodb.get_item().table_name(&self.settings.table).set_key(Some(key)).consistent_read(true);
+            let get =
+                self.y.dynamodb.get_item().table_name(&self.settings.table).set_key(Some(key)).consistent_read(true);
             let answer = get.send().await;
-            let answer = answer.map_err(|e| StoreError::of_call(&e, false, "GetItem of a canary", &self.on(&self.y)))?;
+            let answer =
+                answer.map_err(|e| StoreError::of_call(&e, false, "GetItem of a canary", &self.on(&self.y)))?;
             Ok(answer.item.as_ref().and_then(canary::beat_of))
         });
         Some(join_all(reads).await.into_iter().collect())

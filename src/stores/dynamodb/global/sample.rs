@@ -44,9 +44,8 @@ pub(super) fn evidence(sample: &Sample) -> Vec<Evidence> {
         Some(Ok(proof)) if sample.strong => {
             // The write came back, and lately: then the read speaks of its own moment.
             let lately = sample.canary_every.unwrap_or_default() * 2;
-            let works = proof
-                .acked
-                .is_some_and(|acked| acked.mono <= sample.asked.mono && sample.asked.since(acked) <= lately);
+            let works =
+                proof.acked.is_some_and(|acked| acked.mono <= sample.asked.mono && sample.asked.since(acked) <= lately);
             let through = if works { ours(sample.asked) } else { ours(proof.sent) };
             evidence.push(Evidence::Advance { through, method: Method::Verified });
         }

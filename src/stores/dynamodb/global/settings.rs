@@ -142,7 +142,11 @@ pub(in crate::stores::dynamodb) fn read(section: &mut Section<'_>) -> Option<Arc
     let metric = section.flag(&METRIC);
     let metric_every = section.duration(&METRIC_EVERY);
     if canary_every.is_none() && !metric && section.sound() {
-        section.problem(&METRIC, "neither a canary nor the metric: nothing to observe by", "write canary_every = \"5s\"");
+        section.problem(
+            &METRIC,
+            "neither a canary nor the metric: nothing to observe by",
+            "write canary_every = \"5s\"",
+        );
     }
     let settings = GlobalTableSettings {
         table: table?,
