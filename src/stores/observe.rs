@@ -24,7 +24,8 @@ use crate::change::{Evidence, SourceTime, Stamp};
 /// Heartbeats that are remembered, at most: some twenty minutes of them, and the oldest that was never seen.
 const MOST_BEATS: usize = 256;
 
-/// Wall clock and monotonic clock may differ by this much between a heartbeat and its being seen; more is a step.
+/// Wall clock and monotonic clock may differ by this much between a heartbeat and its being seen; more is a step. Less than
+/// what is subtracted from every heartbeat for the precision of the `Date` header.
 const STEP: Duration = Duration::from_millis(500);
 
 /// A store that AWS replicates.

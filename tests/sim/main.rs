@@ -11,6 +11,7 @@
     reason = "tests read their environment and fail by panicking"
 )]
 
+mod channel;
 mod observe;
 mod schedule;
 mod store;

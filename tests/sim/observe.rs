@@ -20,6 +20,19 @@ use plimsoll::watermark::{Board, Index, Watermarks};
 const S: fn(u64) -> Duration = Duration::from_secs;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
+/// Of an observed store only the period counts.
+pub(crate) const RHYTHM: Rhythm = Rhythm {
+    poll_min: Duration::from_secs(1),
+    poll_max: Duration::from_secs(2),
+    empty_run: 1,
+    propagation: Duration::ZERO,
+    publish: Duration::ZERO,
+    max_request_life: Duration::ZERO,
+    apply_concurrency: 1,
+    apply_batch: 1,
+    survey_every: Duration::from_secs(60),
+};
+
 /// prodX, prodY, and what stands between them.
 #[derive(Debug, Default)]
 struct World {
@@ -58,17 +71,7 @@ impl Store for Fake {
         Mode::Observe(self)
     }
     fn rhythm(&self) -> Rhythm {
-        Rhythm {
-            poll_min: S(1),
-            poll_max: S(2),
-            empty_run: 1,
-            propagation: Duration::ZERO,
-            publish: Duration::ZERO,
-            max_request_life: Duration::ZERO,
-            apply_concurrency: 1,
-            apply_batch: 1,
-            survey_every: S(60),
-        }
+        RHYTHM
     }
     fn watermark(&self, state: &StoreState) -> Option<(SourceTime, Method)> {
         state.record.through.zip(state.record.method)

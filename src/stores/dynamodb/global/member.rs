@@ -185,3 +185,71 @@ impl Pair {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(replicas: &[(&str, &str)]) -> Member {
+        Member {
+            identity: "id".into(),
+            status: "ACTIVE".into(),
+            version: Some(CURRENT.into()),
+            strong: false,
+            replicas: replicas.iter().map(|(region, status)| ((*region).to_owned(), (*status).to_owned())).collect(),
+            witness: None,
+            keys: Vec::new(),
+            on_demand: true,
+            deletion_protection: false,
+            settings_replication: None,
+        }
+    }
+
+    fn pair(x: Option<Member>, y: Member) -> Pair {
+        Pair { x: ("x".into(), x), y: ("y".into(), y) }
+    }
+
+    #[test]
+    fn a_pair_is_told_from_what_can_never_be_one() {
+        let good = [
+            pair(Some(member(&[("y", "ACTIVE")])), member(&[("x", "ACTIVE")])),
+            // prodX does not answer; a description that lists its own region; one that lists others only.
+            pair(None, member(&[("x", "ACTIVE")])),
+            pair(Some(member(&[("x", "ACTIVE"), ("y", "ACTIVE")])), member(&[])),
+        ];
+        for pair in good {
+            assert_eq!((pair.refusal(), pair.inactive()), (None, None), "{pair:?}");
+        }
+        let plain = || Member { version: None, ..member(&[]) };
+        let says = |pair: Pair| pair.refusal().map(|(what, hint)| format!("{what}; {hint}")).unwrap_or_default();
+        assert!(says(pair(Some(plain()), plain())).contains("not a global table"));
+        assert!(says(pair(Some(plain()), plain())).contains("mode = \"replicate\""));
+        let legacy = Member { version: Some("2017.11.29".into()), ..member(&[]) };
+        assert!(says(pair(Some(legacy), member(&[]))).contains("upgrade it to version 2019.11.21"));
+        assert!(says(pair(Some(member(&[("z", "ACTIVE")])), plain())).contains("not both in it"));
+    }
+
+    #[test]
+    fn who_is_not_active_proves_nothing() {
+        let with = |status: &str| pair(Some(member(&[("y", status)])), member(&[("x", "ACTIVE")])).inactive();
+        assert_eq!(with("UPDATING"), None, "it goes on replicating");
+        for status in ["CREATING", "INACCESSIBLE_ENCRYPTION_CREDENTIALS", "REGION_DISABLED", "a new word"] {
+            assert!(with(status).is_some_and(|said| said.contains(status)), "{status}");
+        }
+        let creating = Member { status: "CREATING".into(), ..member(&[("x", "ACTIVE")]) };
+        assert!(pair(None, creating).inactive().is_some());
+    }
+
+    #[test]
+    fn strong_consistency_needs_three_that_are_active() {
+        let strong = |replicas: &[(&str, &str)], witness: Option<&str>| {
+            let witness = witness.map(|status| ("w".to_owned(), status.to_owned()));
+            pair(None, Member { strong: true, witness, ..member(replicas) }).inactive()
+        };
+        assert_eq!(strong(&[("x", "ACTIVE"), ("z", "ACTIVE")], None), None);
+        assert_eq!(strong(&[("x", "ACTIVE")], Some("ACTIVE")), None);
+        assert!(strong(&[("x", "ACTIVE")], None).is_some_and(|said| said.contains("three replicas")));
+        assert!(strong(&[("x", "ACTIVE")], Some("CREATING")).is_some_and(|said| said.contains("witness")));
+        assert!(strong(&[("x", "UPDATING")], Some("ACTIVE")).is_some(), "nothing is said of it while it changes");
+    }
+}

@@ -59,6 +59,8 @@ struct Known {
     pair: Arc<Pair>,
     at: Stamp,
     x_answered: bool,
+    /// prodY did not describe the table; what it said before is taken to hold.
+    trouble: Option<String>,
 }
 
 /// What CloudWatch said last.
@@ -161,7 +163,7 @@ impl Observe for GlobalTable {
             }
             silent(error.chain());
         }
-        if let Some(trouble) = &measured.trouble {
+        for trouble in known.trouble.iter().chain(&measured.trouble) {
             silent(trouble.clone());
         }
         if pair.strong() && self.settings.canary_every.is_none() {
@@ -216,7 +218,7 @@ impl GlobalTable {
         let last = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let now = self.clock.now();
         if let Some(last) = &last {
-            let good = last.x_answered && last.pair.inactive().is_none();
+            let good = last.x_answered && last.trouble.is_none() && last.pair.inactive().is_none();
             let every = self.settings.survey_every;
             let every = if good { every } else { every.min(SURVEY_AGAIN) };
             if now.since(last.at) < every {
@@ -227,13 +229,21 @@ impl GlobalTable {
         let (x, y) = join(self.describe(&self.x), self.describe(&self.y)).await;
         let x_answered = x.is_ok();
         // prodX may be gone; prodY must say what it is.
-        let x = x.ok().or_else(|| last.and_then(|last| last.pair.x.1.clone()));
-        let pair = Pair { x: (self.x.region.clone(), x), y: (self.y.region.clone(), y?) };
+        let x = x.ok().or_else(|| last.as_ref().and_then(|last| last.pair.x.1.clone()));
+        let (y, trouble) = match (y, last) {
+            (Ok(y), _) => (y, None),
+            // The canary goes through the data plane and proves for itself. Of strong consistency the status is a part.
+            (Err(error), Some(last)) if error.class != Class::Missing && !last.pair.strong() => {
+                (last.pair.y.1.clone(), Some(error.chain()))
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let pair = Pair { x: (self.x.region.clone(), x), y: (self.y.region.clone(), y) };
         if let Some((what, hint)) = pair.refusal() {
             *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
             return Err(self.refusal(what, hint).await);
         }
-        let known = Known { pair: Arc::new(pair), at: now, x_answered };
+        let known = Known { pair: Arc::new(pair), at: now, x_answered, trouble };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
         Ok(known)
     }
