@@ -57,6 +57,7 @@ pub(super) struct Series {
 pub(super) fn newest(answers: &[Series], now: SourceTime) -> (Option<Datapoint>, Option<String>) {
     let mut points: BTreeMap<i64, Duration> = BTreeMap::new();
     let mut garbage = None;
+    let latest = (now + MINUTE).0.div_euclid(1000);
     for answer in answers {
         let counts: BTreeMap<i64, f64> = answer.count.iter().copied().collect();
         for (at, value) in &answer.maximum {
@@ -64,12 +65,10 @@ pub(super) fn newest(answers: &[Series], now: SourceTime) -> (Option<Datapoint>,
             if counts.get(at).is_none_or(|count| !count.is_finite() || *count < 1.0) {
                 continue;
             }
-            let future = SourceTime::from_secs(*at) > now + MINUTE;
-            if !value.is_finite() || *value < 0.0 || *value > WORST.as_millis() as f64 || *at < 0 || future {
-                garbage = Some(format!(
-                    "CloudWatch says that ReplicationLatency was {value} ms at {}",
-                    SourceTime::from_secs(*at)
-                ));
+            let possible = (0..=latest).contains(at);
+            if !possible || !value.is_finite() || *value < 0.0 || *value > WORST.as_millis() as f64 {
+                let when = if possible { SourceTime::from_secs(*at).to_string() } else { format!("second {at}") };
+                garbage = Some(format!("CloudWatch says that ReplicationLatency was {value} ms at {when}"));
                 continue;
             }
             let lag = Duration::from_secs_f64(*value / 1000.0).max(Duration::from_millis(value.ceil() as u64));
@@ -167,7 +166,7 @@ mod tests {
             assert_eq!(point.map(|p| p.at), Some(SourceTime::from_secs(T - 60)), "{value}");
             assert!(garbage.is_some_and(|g| g.contains("ReplicationLatency")), "{value}");
         }
-        let (point, garbage) = newest(&[series(&[(T + 3600, 5.0), (i64::MAX / 2000, 1.0), (-5, 1.0)])], NOW);
+        let (point, garbage) = newest(&[series(&[(T + 3600, 5.0), (i64::MAX, 1.0), (i64::MIN, 1.0), (-5, 1.0)])], NOW);
         assert!(point.is_none() && garbage.is_some(), "neither of the future nor before the epoch");
         let (point, _) = newest(&[Series { maximum: vec![(T, 5.0)], count: vec![(T, f64::NAN)] }], NOW);
         assert_eq!(point, None);
