@@ -142,7 +142,7 @@ async fn start_on(
         skew: Arc::clone(&skew) as Arc<dyn Fn() -> Duration + Send + Sync>,
         clean_start: index.was_clean(),
     };
-    let fleet = Fleet::start(&all, &deps, tasks, fenced, Arc::clone(&clock)).map_err(|e| e.to_string())?;
+    let fleet = Fleet::start(&all, deps, tasks, fenced, Arc::clone(&clock)).map_err(|e| e.to_string())?;
     let observers = observe::Fleet::start(&all, deps, tasks, fenced, Arc::clone(&clock)).map_err(|e| e.to_string())?;
 
     let promotions = Promotions::open(Inputs {

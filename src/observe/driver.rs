@@ -376,7 +376,7 @@ impl Driver {
             if self.cadence.beat_every.is_some() && self.beating.is_none() {
                 wake = wake.min(self.next_beat);
             }
-            if !self.looking && !(self.hurried && self.beating.is_some()) {
+            if !(self.looking || (self.hurried && self.beating.is_some())) {
                 wake = wake.min(self.next_look);
             }
         }
