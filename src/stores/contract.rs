@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::StoreError;
+use super::{Observe, StoreError};
 use crate::change::{Change, Finding, Key, Lane, Method, Outcome, Position, Read, SourceTime, Stamp, StoreId};
 use crate::promote::Step;
 use crate::watermark::{LaneRecord, ParkedRecord, StoreRecord, Watermarks};
@@ -63,6 +63,8 @@ pub struct Look<'a> {
 pub enum Mode<'a> {
     /// We do.
     Replicate(&'a dyn Replicate),
+    /// AWS does; we look.
+    Observe(&'a dyn Observe),
 }
 
 impl Mode<'_> {
@@ -70,6 +72,7 @@ impl Mode<'_> {
     pub fn label(&self) -> &'static str {
         match self {
             Mode::Replicate(_) => "replicate",
+            Mode::Observe(_) => "observe",
         }
     }
 }

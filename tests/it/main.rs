@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod doctor;
 mod metrics;
+mod observe;
 mod promote;
 mod serve;
 mod supervise;

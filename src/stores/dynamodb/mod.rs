@@ -1,4 +1,5 @@
-//! DynamoDB tables: the stream of the primary table is read and applied to the standby table.
+//! DynamoDB tables: the stream of the primary table is read and applied to the standby table; global tables, which AWS
+//! replicates, are observed ([`global`]).
 //!
 //! - [`lineage`] decides about shards (pure), [`survey`] looks at table and stream, [`tail`] reads a shard, [`apply`]
 //!   writes to the standby, [`item`] carries items over without loss.
@@ -14,6 +15,7 @@ mod copy;
 mod doctor;
 mod drift;
 mod facts;
+mod global;
 mod item;
 mod lineage;
 pub mod operations;
