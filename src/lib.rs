@@ -35,6 +35,7 @@ pub mod watermark;
 
 // The recovery.
 pub mod promote;
+pub mod salvage;
 
 // The process.
 pub mod cli;

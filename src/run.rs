@@ -18,6 +18,7 @@ use crate::config::{Checked, Config, StoreConfig};
 use crate::promote::{Inputs, Kept, Promotions};
 use crate::replicate::{Deps, Fleet, Meter};
 use crate::rpo::Terms;
+use crate::salvage::{self, Salvages};
 use crate::seams::{Ids, SharedClock, SystemClock, SystemIds};
 use crate::serve::{self, Listener, Promoting, View, Watched};
 use crate::stores::Store;
@@ -159,12 +160,28 @@ async fn start_on(
         tracing::warn!(promotions = resumed.join(", "), "unfinished promotions go on");
     }
 
+    let violations = Arc::clone(&metrics);
+    let salvage = Salvages::open(salvage::Inputs {
+        index: Arc::clone(&index) as Arc<dyn Index>,
+        stores: all,
+        clock: Arc::clone(&clock),
+        ids: Arc::new(SystemIds),
+        app: config.app.clone(),
+        primary: config.primary.region.clone(),
+        standby: config.standby.region.clone(),
+        spill: config.index_path.clone(),
+        on_violation: Arc::new(move || violations.soundness_violation()),
+        stopping: tasks.stopping(),
+    })
+    .map_err(|e| e.to_string())?;
+
     let beats = pulses.clone();
     let view = Arc::new(View {
         fleet: watched(config, &stores),
         index: Arc::clone(&index) as Arc<dyn Index>,
         board,
         recovery: Arc::new(Promoting(promotions)),
+        salvage,
         metrics,
         tokens,
         started: clock.now(),

@@ -146,6 +146,14 @@ impl Client {
         self.read(request.send().await.map_err(|e| self.silent(&e))?).await
     }
 
+    /// Acts, and opens the stream that answers it.
+    pub(super) async fn stream(&self, path: &str, body: &Value) -> Result<reqwest::Response, Failure> {
+        let request = self.request(Method::POST, path)?.json(body);
+        let sent = seams::timeout(SystemClock::shared().as_ref(), ANSWER, request.send()).await;
+        let answer = sent.ok_or_else(|| self.mute())?.map_err(|e| self.silent(&e))?;
+        if answer.status().is_success() { Ok(answer) } else { Err(self.refused(answer).await) }
+    }
+
     /// Opens a stream of events, after the one with the id `after`.
     pub(super) async fn events(&self, path: &str, after: Option<u64>) -> Result<reqwest::Response, Failure> {
         let mut request = self.request(Method::GET, path)?.header(header::ACCEPT, "text/event-stream");

@@ -10,6 +10,7 @@ mod config;
 mod follow;
 mod plan;
 mod promote;
+mod salvage;
 mod status;
 mod token;
 
@@ -55,6 +56,9 @@ enum Command {
     /// Makes the standby region the active one
     #[command(after_help = promote::EXAMPLE)]
     Promote(promote::PromoteArgs),
+    /// Lists what a promotion lost, exports it, and brings over what you name
+    #[command(after_help = salvage::EXAMPLE)]
+    Salvage(salvage::SalvageArgs),
     /// Makes access tokens for the API
     #[command(after_help = token::EXAMPLE)]
     Token(token::TokenArgs),
@@ -86,6 +90,7 @@ where
         Command::Status(args) => on_runtime(status::run(&args)),
         Command::Plan(args) => on_runtime(plan::run(&args)),
         Command::Promote(args) => on_runtime(promote::run(&args)),
+        Command::Salvage(args) => on_runtime(salvage::run(&args)),
         Command::Token(args) => token::run(&args, &crate::seams::SystemIds),
         Command::Config(args) => config::run(&args),
     }

@@ -35,6 +35,11 @@ pub trait Store: Send + Sync {
 
     /// What a promotion does for this store. Pure.
     fn promote_steps(&self, marks: &Watermarks) -> Vec<Arc<dyn Step>>;
+
+    /// How what it lost in a promotion is found and brought over; `None`: it cannot be.
+    fn salvage(&self) -> Option<&dyn super::salvage::Salvage> {
+        None
+    }
 }
 
 /// Who moves the bytes.

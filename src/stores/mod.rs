@@ -5,6 +5,7 @@
 
 pub mod contract;
 pub mod dynamodb;
+pub mod salvage;
 
 mod error;
 

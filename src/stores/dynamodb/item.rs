@@ -162,7 +162,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Body> {
     Some(Body { image, key_names })
 }
 
-fn map_to_json(item: &Item) -> Value {
+pub(super) fn map_to_json(item: &Item) -> Value {
     Value::Object(item.iter().map(|(name, value)| (name.clone(), to_json(value))).collect::<Map<_, _>>())
 }
 
@@ -182,7 +182,7 @@ fn to_json(value: &AttributeValue) -> Value {
     }
 }
 
-fn map_from_json(value: &Value) -> Option<Item> {
+pub(super) fn map_from_json(value: &Value) -> Option<Item> {
     value.as_object()?.iter().map(|(name, value)| Some((name.clone(), from_json(value)?))).collect()
 }
 

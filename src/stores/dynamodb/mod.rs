@@ -1,13 +1,14 @@
 //! DynamoDB tables: the stream of the primary table is read and applied to the standby table.
 //!
 //! - [`lineage`] decides about shards (pure), [`survey`] looks at table and stream, [`tail`] reads a shard, [`apply`]
-//!   writes to the standby, [`item`] carries items over without loss.
+//!   writes to the standby, [`item`] carries items over without loss, [`salvage`] finds what a promotion lost.
 //! - What it deliberately does not do: LATEST iterators (DS-6), partial updates (AP-1), attributes of its own in user
 //!   items (AP-3), transactions (their changes arrive one by one; DS-F15).
 
 mod apply;
 mod item;
 mod lineage;
+mod salvage;
 mod settings;
 mod survey;
 mod tail;
@@ -85,6 +86,10 @@ impl Store for Table {
     /// A table takes writes as it is: nothing must be done before traffic comes.
     fn promote_steps(&self, _: &Watermarks) -> Vec<Arc<dyn Step>> {
         Vec::new()
+    }
+
+    fn salvage(&self) -> Option<&dyn super::salvage::Salvage> {
+        Some(self)
     }
 }
 

@@ -106,13 +106,13 @@ impl Table {
 }
 
 /// The table's stream, if it is on.
-fn stream_of(table: &TableDescription) -> Option<String> {
+pub(super) fn stream_of(table: &TableDescription) -> Option<String> {
     let on = table.stream_specification().is_some_and(aws_sdk_dynamodb::types::StreamSpecification::stream_enabled);
     table.latest_stream_arn().filter(|_| on).map(str::to_owned)
 }
 
 /// What tells this table from another of the same name: its id, or, where a server gives none, when it was created.
-fn identity(table: &TableDescription) -> String {
+pub(super) fn identity(table: &TableDescription) -> String {
     let created = || table.creation_date_time().map_or_else(String::new, |at| format!("created-{}", at.as_secs_f64()));
     table.table_id().map_or_else(created, str::to_owned)
 }
