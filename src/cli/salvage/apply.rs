@@ -2,7 +2,9 @@
 //! Stopped anywhere, it may be run again: what is in prodY already is not written again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use super::{Keep, SalvageArgs};
 use crate::cli::client::{Client, Failure};
 use crate::cli::{complain, print};
 use crate::salvage::{Apply, KeyLine, Outcome, OutcomeKind, Policy, Verdict};
-use crate::seams::{Clock as _, Ids as _, SystemClock, SystemIds};
+use crate::seams::{Ids as _, SystemClock, SystemIds};
 
 /// Lines in one request, at most.
 const LINES: usize = 25;
@@ -65,7 +67,7 @@ pub(super) async fn run(args: &SalvageArgs, file: &Path) -> Result<ExitCode, Fai
         Keep::KeepX => Policy::KeepX,
     };
     let export = lines.begin.export.clone();
-    let mut told = Told { show_keys: args.show_keys, ..Told::default() };
+    let mut told = Told { show_keys: args.show_keys, raced: raced_file(file), ..Told::default() };
     let (mut part, mut bytes) = (Vec::new(), 0);
     while let Some(line) = lines.next()? {
         if !selection.takes(&line) {
@@ -83,6 +85,13 @@ pub(super) async fn run(args: &SalvageArgs, file: &Path) -> Result<ExitCode, Fai
         told.add(&part, send(&client, &export, policy, &part).await.map_err(|e| told.broken(e))?);
     }
     Ok(told.say())
+}
+
+/// Beside the list: `lost.jsonl.raced`.
+fn raced_file(list: &Path) -> PathBuf {
+    let mut name = list.as_os_str().to_owned();
+    name.push(".raced");
+    name.into()
 }
 
 /// How many lines are meant, and which of the named keys are there.
@@ -122,6 +131,8 @@ async fn send(client: &Client, export: &str, policy: Policy, lines: &[KeyLine]) 
 #[derive(Default)]
 struct Told {
     show_keys: bool,
+    /// Where images go that a race replaced: they are nowhere else.
+    raced: PathBuf,
     counts: BTreeMap<OutcomeKind, u64>,
     /// The first that need a human, in words.
     left: Vec<String>,
@@ -135,15 +146,28 @@ impl Told {
             if matches!(one.outcome, OutcomeKind::Applied | OutcomeKind::Already) {
                 continue;
             }
+            if one.outcome == OutcomeKind::Raced {
+                self.keep(line, one.detail.as_deref().unwrap_or("null"));
+            }
             if self.left.len() >= SHOWN {
                 self.more += 1;
                 continue;
             }
             let name = if self.show_keys { line.key.to_string() } else { one.id.clone() };
-            // What was replaced in a race is nowhere else: it is shown whole.
-            let detail = one.detail.filter(|_| self.show_keys || one.outcome != OutcomeKind::Raced);
-            let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+            let detail = match one.outcome {
+                OutcomeKind::Raced => format!(": what it replaced is kept in {}", self.raced.display()),
+                _ => one.detail.map_or_else(String::new, |detail| format!(": {detail}")),
+            };
             self.left.push(format!("  {} {name} {}{detail}\n", one.store, one.outcome.label()));
+        }
+    }
+
+    fn keep(&self, line: &KeyLine, replaced: &str) {
+        let text = format!("{{\"store\":\"{}\",\"key\":{},\"replaced\":{replaced}}}\n", line.store, line.key);
+        let mut options = std::fs::File::options();
+        let opened = options.create(true).append(true).mode(0o600).open(&self.raced);
+        if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all())) {
+            complain(&format!("error: {}: {error}; what was replaced: {text}", self.raced.display()));
         }
     }
 

@@ -1,6 +1,6 @@
 //! PutItem, GetItem, DeleteItem, BatchWriteItem, BatchGetItem, Scan.
 //!
-//! What the model does not do (conditions, filters) is refused, never ignored.
+//! What the model does not do (filters, most conditions) is refused, never ignored.
 
 use super::super::faults::Call;
 use super::super::model::error::AwsError;
@@ -8,6 +8,7 @@ use super::super::model::schema::Key;
 use super::super::model::table::{ScanRange, Table};
 use super::super::model::value::{Item, canonicalise, item_size};
 use super::super::region::Region;
+use super::condition::Condition;
 use super::projection::{Projection, Shared};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -30,7 +31,8 @@ pub(crate) struct PutItem {
     table_name: String,
     item: Item,
     return_values: Option<String>,
-    condition_expression: Option<String>,
+    #[serde(flatten)]
+    condition: Condition,
     expected: Option<serde_json::Value>,
 }
 
@@ -41,7 +43,8 @@ pub(crate) struct DeleteItem {
     table_name: String,
     key: Item,
     return_values: Option<String>,
-    condition_expression: Option<String>,
+    #[serde(flatten)]
+    condition: Condition,
     expected: Option<serde_json::Value>,
 }
 
@@ -188,8 +191,8 @@ fn unsupported(what: &str) -> AwsError {
     AwsError::validation(format!("{what} is not supported by the scripted server"))
 }
 
-fn unconditional(condition: Option<&String>, expected: Option<&serde_json::Value>) -> Result<(), AwsError> {
-    if condition.is_some() || expected.is_some() { Err(unsupported("a conditional write")) } else { Ok(()) }
+fn without_expected(expected: Option<&serde_json::Value>) -> Result<(), AwsError> {
+    if expected.is_some() { Err(unsupported("a write with Expected")) } else { Ok(()) }
 }
 
 /// The answer to a single write: the old item when it was asked for.
@@ -211,23 +214,29 @@ fn check_return_values(return_values: Option<&str>) -> Result<(), AwsError> {
     written(None, return_values).map(drop)
 }
 
-pub(super) fn put_item(region: &Region, input: PutItem) -> Result<Vec<u8>, AwsError> {
-    unconditional(input.condition_expression.as_ref(), input.expected.as_ref())?;
+pub(super) fn put_item(region: &Region, mut input: PutItem) -> Result<Vec<u8>, AwsError> {
+    without_expected(input.expected.as_ref())?;
     check_return_values(input.return_values.as_deref())?;
-    let table = region.table(&input.table_name)?;
-    let old = table.lock().put(input.item, region.now())?;
+    let cell = region.table(&input.table_name)?;
+    let old = {
+        let mut table = cell.lock();
+        let held = table.check_put(&mut input.item).map(|key| table.get(&key))?;
+        input.condition.check(held.as_deref())?;
+        table.put(input.item, region.now())?
+    };
     region.counters.items_put.fetch_add(1, Ordering::Relaxed);
     written(old.as_ref(), input.return_values.as_deref())
 }
 
 pub(super) fn delete_item(region: &Region, mut input: DeleteItem) -> Result<Vec<u8>, AwsError> {
-    unconditional(input.condition_expression.as_ref(), input.expected.as_ref())?;
+    without_expected(input.expected.as_ref())?;
     check_return_values(input.return_values.as_deref())?;
     let table = region.table(&input.table_name)?;
     canonicalise(&mut input.key)?;
     let old = {
         let mut table = table.lock();
         let key = table.spec.key_of_parameter(&input.key)?;
+        input.condition.check(table.get(&key).as_deref())?;
         table.delete(key, region.now(), false)
     };
     region.counters.items_deleted.fetch_add(1, Ordering::Relaxed);

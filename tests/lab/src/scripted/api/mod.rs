@@ -1,5 +1,6 @@
 //! The DynamoDB and DynamoDB Streams APIs: parse, count, apply faults, perform, answer.
 
+mod condition;
 mod control_plane;
 mod items;
 mod projection;
