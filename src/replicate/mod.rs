@@ -7,6 +7,7 @@
 //! commit, a survey) is a future that it waits for, so no lock guards the state and no step can be half done. What it
 //! decides is pure and tested alone: the window of a lane, the order per key, the pace of reads.
 
+mod copy;
 mod driver;
 mod fleet;
 mod lane;
@@ -14,7 +15,9 @@ mod load;
 mod order;
 mod pace;
 mod pending;
+mod recent;
 mod trouble;
+mod vitals;
 mod window;
 mod writes;
 

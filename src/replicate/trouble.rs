@@ -35,6 +35,7 @@ pub(super) struct Troubles {
     pub(super) standby: Trouble,
     pub(super) index: Trouble,
     pub(super) parked: Trouble,
+    pub(super) copy: Trouble,
 }
 
 impl Troubles {
@@ -46,6 +47,7 @@ impl Troubles {
             ("writing prodY", &self.standby),
             ("index", &self.index),
             ("parked", &self.parked),
+            ("copying", &self.copy),
         ];
         let texts: Vec<String> =
             named.iter().filter_map(|(name, t)| t.text.as_ref().map(|text| format!("{name}: {text}"))).collect();

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::change::{LaneSeed, Method, Position, SourceTime, Stamp};
+use crate::change::{Key, LaneSeed, Method, Position, SourceTime, Stamp};
 use crate::stores::contract::Rhythm;
 
 /// The number of an entry within its lane, counted from the start of the process.
@@ -17,8 +17,23 @@ pub(super) struct EntryNo(pub(super) u64);
 #[derive(Debug)]
 enum Entry {
     Change { position: Position, at: SourceTime, size: usize, settled: bool },
+    Image { size: usize, settled: bool },
+    Page(PageMark),
     Tip { asked_at: Stamp },
     End { children: Vec<LaneSeed> },
+}
+
+/// The end of a page of a lane that goes through what exists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct PageMark {
+    /// Where the lane goes on.
+    pub(super) position: Option<Position>,
+    /// Items that were looked at.
+    pub(super) looked: u64,
+    /// Items of the standby that the source does not have.
+    pub(super) orphans: u64,
+    /// Keys that differ no more.
+    pub(super) mended: Vec<Key>,
 }
 
 /// The window.
@@ -42,6 +57,8 @@ pub(super) struct Progress {
     pub(super) end: Option<Vec<LaneSeed>>,
     /// Changes that were passed.
     pub(super) changes: u64,
+    /// Ends of pages that were passed.
+    pub(super) pages: Vec<PageMark>,
 }
 
 impl Progress {
@@ -61,6 +78,16 @@ impl Window {
     /// Adds a change that was read.
     pub(super) fn push_change(&mut self, position: Position, at: SourceTime, size: usize) -> EntryNo {
         self.push(Entry::Change { position, at, size, settled: false })
+    }
+
+    /// Adds an image of a page. It has no position of its own: the page is passed as a whole.
+    pub(super) fn push_image(&mut self, size: usize) -> EntryNo {
+        self.push(Entry::Image { size, settled: false })
+    }
+
+    /// Adds the end of a page.
+    pub(super) fn push_page(&mut self, mark: PageMark) {
+        self.push(Entry::Page(mark));
     }
 
     /// Adds the proof that the lane had nothing more as of `asked_at` (DS-10).
@@ -88,7 +115,7 @@ impl Window {
     pub(super) fn settle(&mut self, number: EntryNo) -> Option<usize> {
         let at = number.0.checked_sub(self.front).and_then(|at| usize::try_from(at).ok())?;
         match self.entries.get_mut(at)? {
-            Entry::Change { settled, size, .. } if !*settled => {
+            Entry::Change { settled, size, .. } | Entry::Image { settled, size } if !*settled => {
                 *settled = true;
                 Some(*size)
             }
@@ -125,7 +152,12 @@ impl Window {
         let mut progress = Progress::default();
         while let Some(entry) = self.entries.front() {
             match entry {
-                Entry::Change { settled: false, .. } => break,
+                Entry::Change { settled: false, .. } | Entry::Image { settled: false, .. } => break,
+                Entry::Image { .. } => {}
+                Entry::Page(mark) => {
+                    progress.position = mark.position.clone();
+                    progress.pages.push(mark.clone());
+                }
                 Entry::Change { position, at, .. } => {
                     progress.position = Some(position.clone());
                     progress.raise(verified(*at, rhythm), Method::Verified);

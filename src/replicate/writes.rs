@@ -48,11 +48,18 @@ impl Driver {
             if durable {
                 done += 1;
                 self.unpark(&change.key);
-                self.deps.meter.latency(now.wall.since(change.at));
+                // An image of a copy has no commit time to be late after.
+                if resolved.settled.last().is_none_or(|ticket| self.lanes[ticket.lane].lane.is_tail()) {
+                    self.deps.meter.latency(now.wall.since(change.at));
+                }
             }
             if let Some((change, reason, tickets)) = resolved.parked {
-                let lane = tickets.last().map(|ticket| self.lanes[ticket.lane].lane.clone());
-                self.park(lane, change, reason, now);
+                let lane = tickets.last().map(|ticket| &self.lanes[ticket.lane]);
+                // What a lane that was left behind still had to say is in the copy.
+                if lane.is_none_or(|lane| !lane.detached) {
+                    let lane = lane.map(|lane| lane.lane.clone());
+                    self.park(lane, change, reason, now);
+                }
                 self.settle(&tickets, now);
             }
             self.settle(&resolved.settled, now);

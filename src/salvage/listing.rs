@@ -19,6 +19,7 @@ use crate::change::{Class, SourceTime, Stamp, StoreId};
 use crate::promote::{Authorized, Secs, When};
 use crate::stores::salvage::{Found, Salvage, Sink, digest_of};
 use crate::stores::{Store, StoreError, StoreState};
+use crate::watermark::keys::Prefix;
 use crate::watermark::{Fence, Seed};
 
 /// Between two lines, at most: below the idle limit of common proxies and of the command line.
@@ -177,6 +178,11 @@ impl Listing {
         let state = crate::replicate::load(inputs.index.as_ref(), store.id());
         let state = state.map_err(|e| StoreError::new(Class::Invalid, e.to_string(), on.clone()))?;
         let mut missing = unproven_at_the_fence(&state);
+        let dirty = inputs.index.scan(&Prefix::dirty(store.id()));
+        let dirty = dirty.map_err(|e| StoreError::new(Class::Unavailable, e.to_string(), on.clone()))?.len();
+        if dirty > 0 {
+            missing.push(format!("{dirty} keys were known to differ at the promotion and were not mended yet"));
+        }
         let coalescer = Coalescer::new(inputs.spill.clone(), BUFFER);
         let mut collect = Collect { coalescer, out, store: store.id() };
         // Before what the stream says of the same keys: they are older.

@@ -36,6 +36,7 @@ const RECORDS: &[(&str, &str)] = &[
     ("KeyRecord", "9"),
     ("AuditRecord", "10"),
     ("Manifest", "16"),
+    ("DirtyRecord", "17"),
 ];
 
 /// The rows of the keyspace `meta`.

@@ -27,7 +27,7 @@ impl Table {
     pub(super) async fn compare_tables(&self, bytes_per_second: u64, sink: &mut dyn Sink) -> Result<(), StoreError> {
         let (x, y) = (&self.settings.table, &self.settings.standby_table);
         let (on_x, on_y) = (format!("primary table {x}"), format!("standby table {y}"));
-        let names = self.key_names(&on_y).await?;
+        let names = self.names_of_the_key(&on_y).await?;
         let key_of = |item: &Item| -> Item {
             names.iter().filter_map(|name| Some((name.clone(), item.get(name)?.clone()))).collect()
         };
@@ -74,7 +74,7 @@ impl Table {
     }
 
     /// The names of the key's attributes.
-    pub(super) async fn key_names(&self, on: &str) -> Result<Vec<String>, StoreError> {
+    async fn names_of_the_key(&self, on: &str) -> Result<Vec<String>, StoreError> {
         let sent = self.target.describe_table().table_name(&self.settings.standby_table).send().await;
         let answer = sent.map_err(|e| StoreError::of_call(&e, false, "DescribeTable", on))?;
         let table = answer.table.ok_or_else(|| StoreError::new(Class::Unavailable, "DescribeTable", on))?;
