@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod metrics;
 mod promote;
+mod salvage;
 mod serve;
 mod supervise;
 mod torture;
