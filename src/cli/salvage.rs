@@ -128,24 +128,36 @@ async fn list(args: &SalvageArgs) -> Result<ExitCode, Failure> {
 fn report(written: &Written, first: &BTreeMap<String, Vec<KeyLine>>, show_keys: bool) -> String {
     let mut text = String::new();
     let begin = &written.begin;
-    add(&mut text, format!("Lost by promotion {} of {}, fenced at {}\n\n", begin.promotion, begin.app, begin.fenced_at));
-    add(&mut text, format!("{:<20} {:>9} {:>9} {:>9} {:>10}  {:<24} {:<24} LOSS (PREDICTED)\n", "STORE", "LOST", "CONFLICT", "UNPROVEN", "DIFFERENCE", "OLDEST", "NEWEST"));
+    add(
+        &mut text,
+        format!("Lost by promotion {} of {}, fenced at {}\n\n", begin.promotion, begin.app, begin.fenced_at),
+    );
+    add(
+        &mut text,
+        format!(
+            "{:<20} {:>9} {:>9} {:>9} {:>10}  {:<24} {:<24} LOSS (PREDICTED)\n",
+            "STORE", "LOST", "CONFLICT", "UNPROVEN", "DIFFERENCE", "OLDEST", "NEWEST"
+        ),
+    );
     for line in &written.stores {
         let of = |verdict| line.count(verdict);
         let when = |at: Option<crate::promote::When>| at.map_or_else(|| "-".to_owned(), |at| at.to_second());
         let secs = |loss: Option<crate::promote::Secs>| loss.map_or_else(|| "-".to_owned(), |loss| loss.to_string());
-        add(&mut text, format!(
-            "{:<20} {:>9} {:>9} {:>9} {:>10}  {:<24} {:<24} {} ({})\n",
-            line.store.as_str(),
-            of(Verdict::Lost),
-            of(Verdict::Conflict),
-            of(Verdict::Unproven),
-            of(Verdict::Difference),
-            when(line.oldest),
-            when(line.newest),
-            secs(line.actual_loss_seconds),
-            secs(line.predicted_loss_seconds),
-        ));
+        add(
+            &mut text,
+            format!(
+                "{:<20} {:>9} {:>9} {:>9} {:>10}  {:<24} {:<24} {} ({})\n",
+                line.store.as_str(),
+                of(Verdict::Lost),
+                of(Verdict::Conflict),
+                of(Verdict::Unproven),
+                of(Verdict::Difference),
+                when(line.oldest),
+                when(line.newest),
+                secs(line.actual_loss_seconds),
+                secs(line.predicted_loss_seconds),
+            ),
+        );
     }
     for line in &written.stores {
         notes(&mut text, line);
@@ -158,9 +170,18 @@ fn report(written: &Written, first: &BTreeMap<String, Vec<KeyLine>>, show_keys: 
             add(&mut text, format!("  and {more} more, in the file\n"));
         }
     }
-    add(&mut text, format!("\n{} keys written to {}\nsha256 {}\n", written.end.keys, written.path.display(), written.digest));
+    add(
+        &mut text,
+        format!("\n{} keys written to {}\nsha256 {}\n", written.end.keys, written.path.display(), written.digest),
+    );
     if written.end.keys > 0 {
-        add(&mut text, format!("bring over what has no conflict: plimsoll salvage --apply {} --all-without-conflict\n", written.path.display()));
+        add(
+            &mut text,
+            format!(
+                "bring over what has no conflict: plimsoll salvage --apply {} --all-without-conflict\n",
+                written.path.display()
+            ),
+        );
     }
     text
 }
@@ -186,7 +207,10 @@ fn notes(text: &mut String, line: &StoreLine) {
         add(text, format!("  {compared}\n"));
     }
     if line.after_fence > 0 {
-        add(text, format!("  {} keys were written in prodX only AFTER the fence: prodX was not cut off\n", line.after_fence));
+        add(
+            text,
+            format!("  {} keys were written in prodX only AFTER the fence: prodX was not cut off\n", line.after_fence),
+        );
     }
 }
 

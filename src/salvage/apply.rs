@@ -97,7 +97,8 @@ impl Salvages {
         match self.audit.export(&apply.export) {
             Some(promotion) if promotion == fence.promotion => {}
             Some(promotion) => {
-                let what = format!("export {} is of promotion {promotion}, and {} is in force", apply.export, fence.promotion);
+                let what =
+                    format!("export {} is of promotion {promotion}, and {} is in force", apply.export, fence.promotion);
                 return Err(SalvageError::Export(what));
             }
             None => {

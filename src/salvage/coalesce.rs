@@ -130,9 +130,15 @@ impl Parts {
         }
         let (Some(spill), Some((file, pass, passes))) = (&mut self.spill, self.parts.pop()) else { return Ok(None) };
         let (mut part, mut bytes) = (BTreeMap::new(), 0);
-        spill.read(file, |id| u64::from(id[9]) + 256 * u64::from(id[8]), pass, passes, |id, lost| {
-            merge(&mut part, &mut bytes, id, lost);
-        })?;
+        spill.read(
+            file,
+            |id| u64::from(id[9]) + 256 * u64::from(id[8]),
+            pass,
+            passes,
+            |id, lost| {
+                merge(&mut part, &mut bytes, id, lost);
+            },
+        )?;
         Ok(Some(part))
     }
 }

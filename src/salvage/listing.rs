@@ -222,7 +222,8 @@ impl Listing {
             actual_loss_seconds: None,
             violations: 0,
         };
-        let disk = |e: std::io::Error| StoreError::new(Class::Unavailable, "keeping changes on disk", on.clone()).because(e);
+        let disk =
+            |e: std::io::Error| StoreError::new(Class::Unavailable, "keeping changes on disk", on.clone()).because(e);
         let mut parts = collect.coalescer.finish().map_err(disk)?;
         while let Some(part) = parts.next().map_err(disk)? {
             let mut part = part.into_iter();
@@ -255,7 +256,8 @@ impl Listing {
         out: &mut Out,
     ) -> Result<(), StoreError> {
         let read = |text: &str| -> Result<Value, StoreError> {
-            serde_json::from_str(text).map_err(|e| StoreError::new(Class::Invalid, "reading an image", "salvage").because(e))
+            serde_json::from_str(text)
+                .map_err(|e| StoreError::new(Class::Invalid, "reading an image", "salvage").because(e))
         };
         let keys = batch.iter().map(|(_, lost)| read(&lost.name)).collect::<Result<Vec<Value>, _>>()?;
         let held = salvage.standby(&keys).await?;
@@ -271,7 +273,8 @@ impl Listing {
             let earlier = |have: Option<When>| [have, since.map(When)].into_iter().flatten().min();
             (line.oldest, line.newest) = (earlier(line.oldest), line.newest.max(lost.last.map(When)));
             // A record of that second is at least that old (DS-F12).
-            let promised = |at: SourceTime| line.watermark.is_some_and(|w| at.floor_to_second() + Duration::from_secs(1) <= w.0);
+            let promised =
+                |at: SourceTime| line.watermark.is_some_and(|w| at.floor_to_second() + Duration::from_secs(1) <= w.0);
             line.violations += u64::from(certain.is_some_and(promised));
             let found = KeyLine {
                 store: line.store.clone(),

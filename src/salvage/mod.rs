@@ -117,9 +117,14 @@ impl Salvages {
     fn store(&self, id: &str) -> Result<&Arc<dyn Store>, SalvageError> {
         let known = || self.inputs.stores.iter().map(|s| s.id().to_string()).collect::<Vec<_>>().join(", ");
         let found = self.inputs.stores.iter().find(|store| store.id().as_str() == id);
-        let found = found.ok_or_else(|| SalvageError::Store(format!("there is no store {id:?}; known: {}", known())))?;
+        let found =
+            found.ok_or_else(|| SalvageError::Store(format!("there is no store {id:?}; known: {}", known())))?;
         if found.salvage().is_none() {
-            let what = format!("store {id}: nothing can be salvaged of kind {} in mode {}", found.kind(), found.mode().label());
+            let what = format!(
+                "store {id}: nothing can be salvaged of kind {} in mode {}",
+                found.kind(),
+                found.mode().label()
+            );
             return Err(SalvageError::Store(what));
         }
         Ok(found)

@@ -24,7 +24,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("replicate", &["change", "promote::CatchUp", "promote::Flow", "seams", "stores", "supervise", "watermark"]),
     ("promote", &["change", "config", "rpo", "seams", "supervise", "watermark"]),
     // Behind a promotion: the frozen positions, and what is to be written by hand.
-    ("salvage", &["change", "promote::Authorized", "promote::Secs", "promote::When", "replicate::load", "seams", "stores", "watermark"]),
+    (
+        "salvage",
+        &[
+            "change",
+            "promote::Authorized",
+            "promote::Secs",
+            "promote::When",
+            "replicate::load",
+            "seams",
+            "stores",
+            "watermark",
+        ],
+    ),
     ("telemetry", &["change", "rpo", "watermark"]),
     ("serve", &["change", "config", "promote", "rpo", "salvage", "seams", "supervise", "telemetry", "watermark"]),
     ("cli", &["*"]),

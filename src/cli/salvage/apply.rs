@@ -48,13 +48,19 @@ struct Answer {
 
 pub(super) async fn run(args: &SalvageArgs, file: &Path) -> Result<ExitCode, Failure> {
     if args.keys.is_empty() && args.stores.is_empty() && !args.all_without_conflict {
-        return Err(Failure::new("nothing was named", "say what to apply: --keys HASH,..., --all-without-conflict or --store STORE"));
+        return Err(Failure::new(
+            "nothing was named",
+            "say what to apply: --keys HASH,..., --all-without-conflict or --store STORE",
+        ));
     }
     let selection = Selection { args, keys: args.keys.iter().map(String::as_str).collect() };
     // All of it once before the first write: a file that is damaged at its end must not be half applied.
     let (chosen, seen) = count(file, &selection)?;
     if let Some(unknown) = selection.keys.iter().find(|key| !seen.contains(**key)) {
-        return Err(Failure::new(format!("{} has no key {unknown}", file.display()), "nothing was applied; give hashes as they are listed"));
+        return Err(Failure::new(
+            format!("{} has no key {unknown}", file.display()),
+            "nothing was applied; give hashes as they are listed",
+        ));
     }
     if args.dry_run {
         print(&format!("{chosen} keys would be applied; nothing was\n"));
@@ -173,7 +179,8 @@ impl Told {
 
     fn text(&self) -> String {
         let counts: Vec<String> = self.counts.iter().map(|(kind, n)| format!("{n} {}", kind.label())).collect();
-        let mut text = if counts.is_empty() { "no key was meant\n".to_owned() } else { format!("{}\n", counts.join(", ")) };
+        let mut text =
+            if counts.is_empty() { "no key was meant\n".to_owned() } else { format!("{}\n", counts.join(", ")) };
         text.extend(self.left.iter().map(String::as_str));
         if self.more > 0 {
             text += &format!("  and {} more\n", self.more);

@@ -91,8 +91,9 @@ impl Export {
     }
 
     fn line(&mut self, bytes: &[u8], tell: &mut impl FnMut(&KeyLine)) -> Result<(), Failure> {
-        let line: Line = serde_json::from_slice(bytes)
-            .map_err(|e| Failure::new(format!("the daemon sends a line that is none: {e}"), "are both the same version?"))?;
+        let line: Line = serde_json::from_slice(bytes).map_err(|e| {
+            Failure::new(format!("the daemon sends a line that is none: {e}"), "are both the same version?")
+        })?;
         match &line {
             Line::Progress { .. } => return Ok(()),
             Line::Begin(begin) => self.open(begin)?,
@@ -127,7 +128,10 @@ impl Export {
             PathBuf::from(format!("plimsoll-salvage-{app}-{at}.jsonl"))
         });
         if path.exists() {
-            return Err(Failure::new(format!("{} exists", path.display()), "an export is never overwritten; give another --out"));
+            return Err(Failure::new(
+                format!("{} exists", path.display()),
+                "an export is never overwritten; give another --out",
+            ));
         }
         let mut partial = path.clone().into_os_string();
         partial.push(".partial");
@@ -147,7 +151,10 @@ impl Export {
             return Err(broken());
         };
         if !self.rest.is_empty() || end.keys != self.keys || end.sha256 != hex(self.lines) {
-            return Err(Failure::new("the list arrived damaged: its digest does not match", "no file was left; list again"));
+            return Err(Failure::new(
+                "the list arrived damaged: its digest does not match",
+                "no file was left; list again",
+            ));
         }
         let kept = open.file.flush().and_then(|()| open.file.get_ref().sync_all());
         let kept = kept.and_then(|()| std::fs::rename(&open.partial, &open.path));

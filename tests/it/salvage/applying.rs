@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+use plimsoll::salvage::AuditRecord;
+use plimsoll::seams::SystemClock;
+use plimsoll::supervise::Tasks;
+use plimsoll::watermark::keys::Prefix;
+use plimsoll::watermark::records::Identity;
+use plimsoll::watermark::{Index as _, Record as _, rocks};
 use plimsoll_lab::children::Process;
 use plimsoll_lab::daemon::{Role, binary, cli_spec};
 use plimsoll_lab::scripted::{Fault, FaultRule, Key, Value};
@@ -34,7 +40,10 @@ async fn a_key_that_changed_since_is_left() {
     y.put(ORDERS, item("k1", 9)).expect("a good item");
     let applied = scene.apply(&listed.path, &["--all-without-conflict"]).await;
     assert_eq!(applied.code, Some(3), "{applied:?}");
-    assert!(applied.out.contains("2 applied, 2 changed since") && applied.out.contains(&listed.id("k0")), "{applied:?}");
+    assert!(
+        applied.out.contains("2 applied, 2 changed since") && applied.out.contains(&listed.id("k0")),
+        "{applied:?}"
+    );
     assert_eq!((scene.pair.standby_version("k0"), scene.pair.standby_version("k1")), (Some(9), Some(9)));
     // Not even when prodX is to win: the list is too old.
     let applied = scene.apply(&listed.path, &["--store", ORDERS, "--policy", "keep-x"]).await;
@@ -164,4 +173,27 @@ async fn what_is_no_line_of_an_export_is_refused() {
     let applied = scene.apply(&listed.path, &["--all-without-conflict"]).await;
     assert_eq!(applied.code, Some(0), "{applied:?}");
     assert!(tokio::time::timeout(LONG, scene.pair.converge(&scene.daemon)).await.is_ok());
+}
+
+/// Who listed and who applied what stays in the index, without a key and without an image.
+#[tokio::test]
+async fn every_listing_and_every_application_is_in_the_audit_log() {
+    let mut scene = lost(56, 30).await;
+    let listed = scene.good_list("lost.jsonl", &[]).await;
+    assert_eq!(scene.apply(&listed.path, &["--all-without-conflict"]).await.code, Some(0));
+    assert!(scene.daemon.terminate(Duration::from_secs(30)).await.success());
+    let (clock, tasks) = (SystemClock::shared(), Tasks::new());
+    let identity = Identity { app: "lab".into(), primary: "us-east-1".into(), standby: "us-west-2".into() };
+    let index = rocks::open(rocks::Open { path: scene.pair.home.index(), identity, tasks, clock, on_commit: None });
+    let index = index.expect("the daemon has closed it");
+    let rows = index.scan(&Prefix::audit()).expect("readable");
+    let records: Vec<AuditRecord> =
+        rows.iter().map(|(row, bytes)| AuditRecord::decode(row, bytes).expect("a record of ours")).collect();
+    let told: Vec<_> = records.iter().map(|record| (record.act.as_str(), record.by.as_str())).collect();
+    let (listing, intent, done) =
+        (("salvage_listed", "operator"), ("salvage_apply", "approver"), ("salvage_applied", "approver"));
+    assert_eq!(told, [listing, intent, done, intent, done], "30 keys are two requests");
+    let text = serde_json::to_string(&records).expect("JSON");
+    assert!(text.contains(&listed.id("k7")) && !text.contains("k7"), "{text}");
+    index.close().await;
 }

@@ -86,7 +86,7 @@ async fn emulated_regions_of_every_type_of_value() {
     let listed = list(&home, folder.path(), "lost.jsonl", &[]).await;
     assert_eq!(listed.ran.code, Some(0), "{}\n{}\n{}", listed.ran.out, listed.ran.err, daemon.tail(20));
     let verdict = |sk: i64| {
-        let found = listed.lines.iter().find(|line| line["key"]["sk"]["N"] == sk.to_string());
+        let found = listed.lines.iter().find(|line| line["key"]["sk"]["N"].as_str() == Some(sk.to_string().as_str()));
         found.map_or("not listed", |line| line["verdict"].as_str().unwrap_or_default())
     };
     let verdicts: Vec<&str> = (0..12).map(verdict).collect();

@@ -42,8 +42,8 @@ async fn a_full_disk_leaves_no_list() {
     let scene = lost(62, 400).await;
     let path = scene.pair.folder().join("full.jsonl");
     let file = path.to_string_lossy().into_owned();
-    let mut spec =
-        cli_spec(&binary().expect("built"), &scene.pair.home, Role::Operator, &["salvage", "--out", &file]).expect("a command");
+    let mut spec = cli_spec(&binary().expect("built"), &scene.pair.home, Role::Operator, &["salvage", "--out", &file])
+        .expect("a command");
     // No file may be longer than some kilobytes, and whoever writes more is told so and not killed.
     let program = spec.program.clone();
     let mut args = vec!["-c".into(), "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\"".into(), program.into_os_string()];

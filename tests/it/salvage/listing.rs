@@ -130,6 +130,7 @@ async fn fb3_writes_in_prod_y_are_conflicts() {
     let expected = [("changed", "conflict"), ("new", "lost"), ("removed", "conflict"), ("untouched", "lost")];
     assert_eq!(verdicts, expected.map(|(key, verdict)| (key.to_owned(), json!(verdict))));
     assert_eq!(listed.keys()["changed"]["standby"], json!(item("changed", 7)));
+    println!("{}", listed.ran.out);
     // The default keeps prodY's, also when its key is named.
     let all = scene.apply(&listed.path, &["--store", ORDERS]).await;
     assert_eq!(all.code, Some(3), "{all:?}");
@@ -217,7 +218,12 @@ async fn a_source_that_stumbles_gives_the_same_list() {
     scene.promote().await;
     scene.back();
     let x: &Pair = &scene.pair;
-    for (op, fault) in [("GetRecords", Fault::Throttle), ("GetRecords", Fault::InternalError), ("DescribeStream", Fault::Throttle), ("GetShardIterator", Fault::InternalError)] {
+    for (op, fault) in [
+        ("GetRecords", Fault::Throttle),
+        ("GetRecords", Fault::InternalError),
+        ("DescribeStream", Fault::Throttle),
+        ("GetShardIterator", Fault::InternalError),
+    ] {
         x.x.fault(FaultRule::on(op).probability(0.3).fault(fault));
     }
     x.x.expire_all_iterators(ORDERS);
@@ -225,4 +231,26 @@ async fn a_source_that_stumbles_gives_the_same_list() {
     let listed = scene.good_list("lost.jsonl", &[]).await;
     assert_eq!(listed.primaries(), scene.differences());
     assert_eq!(listed.store()["complete"], true);
+}
+
+/// RP-10: a publisher that stood still made the watermark wrong, and the list says so as loudly as it can.
+#[tokio::test]
+async fn rp10_a_lost_change_older_than_the_watermark_is_shouted() {
+    let mut scene = Scene::start(47).await;
+    scene.pair.put("k", 1);
+    scene.pair.converge(&scene.daemon).await;
+    scene.pair.x.hold_stream(ORDERS);
+    scene.pair.put("k", 2);
+    let committed = scene.pair.x.now();
+    scene.daemon.reach(|status| status.watermark(ORDERS).is_some_and(|w| w > committed + Duration::from_secs(2))).await;
+    scene.cut();
+    scene.promote().await;
+    scene.pair.x.release_stream(ORDERS);
+    scene.back();
+    let listed = scene.good_list("lost.jsonl", &[]).await;
+    assert_eq!((listed.primaries(), listed.verdict("k")), (scene.differences(), "lost"));
+    assert_eq!(listed.store()["violations"], 1, "{}", listed.store());
+    assert!(listed.store()["actual_loss_seconds"].as_f64() > listed.store()["predicted_loss_seconds"].as_f64());
+    assert!(listed.ran.err.contains("SOUNDNESS VIOLATION") && listed.ran.err.contains(ORDERS), "{}", listed.ran.err);
+    assert!(scene.daemon.metric("plimsoll_rpo_soundness_violations_total").await >= Some(1.0));
 }

@@ -157,6 +157,9 @@ impl Listed {
 /// No call but reads ever came to prodX.
 pub(super) fn only_read(x: &ScriptedAws) {
     let calls = x.all_calls();
-    let writes: Vec<_> = calls.iter().filter(|(op, _)| op.contains("Put") || op.contains("Write") || op.contains("Delete") || op.contains("Update")).collect();
+    let writes: Vec<_> = calls
+        .iter()
+        .filter(|(op, _)| op.contains("Put") || op.contains("Write") || op.contains("Delete") || op.contains("Update"))
+        .collect();
     assert!(writes.iter().all(|(_, count)| **count == 0), "prodX was written to: {writes:?}");
 }

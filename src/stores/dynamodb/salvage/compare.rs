@@ -120,8 +120,7 @@ impl Table {
         only_keys: bool,
     ) -> Result<Vec<Option<Item>>, StoreError> {
         let names: Vec<String> = keys.first().map(|key| key.keys().cloned().collect()).unwrap_or_default();
-        let key_of =
-            |item: &Item| identity(item.iter().filter(|(name, _)| names.contains(*name)));
+        let key_of = |item: &Item| identity(item.iter().filter(|(name, _)| names.contains(*name)));
         let mut found: HashMap<Key, Item> = HashMap::new();
         let (mut left, mut attempt) = (keys.to_vec(), 0);
         while !left.is_empty() {

@@ -89,8 +89,14 @@ mod tests {
     #[test]
     fn what_the_table_calls_equal_has_one_digest() {
         assert_eq!(one(n("1.50")), one(n("15e-1")));
-        assert_eq!(one(AttributeValue::Ns(vec!["1".into(), "2.0".into()])), one(AttributeValue::Ns(vec!["2".into(), "1.0".into()])));
-        assert_eq!(one(AttributeValue::Ss(vec!["a".into(), "b".into()])), one(AttributeValue::Ss(vec!["b".into(), "a".into()])));
+        assert_eq!(
+            one(AttributeValue::Ns(vec!["1".into(), "2.0".into()])),
+            one(AttributeValue::Ns(vec!["2".into(), "1.0".into()]))
+        );
+        assert_eq!(
+            one(AttributeValue::Ss(vec!["a".into(), "b".into()])),
+            one(AttributeValue::Ss(vec!["b".into(), "a".into()]))
+        );
     }
 
     #[test]

@@ -86,15 +86,19 @@ impl Wanted {
             key,
         };
         for (item, what) in [(&wanted.image, "primary"), (&wanted.based_on, "standby")] {
-            let of_item = item.as_ref().map(|item| identity(item.iter().filter(|(name, _)| wanted.key.contains_key(*name))));
+            let of_item =
+                item.as_ref().map(|item| identity(item.iter().filter(|(name, _)| wanted.key.contains_key(*name))));
             if of_item.is_some_and(|of_item| of_item != identity(&wanted.key)) {
                 return Err(format!("{what} is an item of another key"));
             }
         }
         let count = |item: &Option<Item>| item.as_ref().map_or(0, HashMap::len);
-        if count(&wanted.image) + count(&wanted.based_on) > 2 * MOST_ATTRIBUTES || count(&wanted.based_on) > MOST_ATTRIBUTES
+        if count(&wanted.image) + count(&wanted.based_on) > 2 * MOST_ATTRIBUTES
+            || count(&wanted.based_on) > MOST_ATTRIBUTES
         {
-            return Err(format!("it has more than {MOST_ATTRIBUTES} attributes, which no condition holds; write it by hand"));
+            return Err(format!(
+                "it has more than {MOST_ATTRIBUTES} attributes, which no condition holds; write it by hand"
+            ));
         }
         Ok(wanted)
     }
@@ -129,7 +133,9 @@ impl Table {
             let condition = Condition::of(&wanted.key, held.as_ref(), wanted.image.as_ref());
             match self.write_under(&wanted, condition).await {
                 Ok(old) if of(old.as_ref()) == base => return Settled::Applied,
-                Ok(old) => return Settled::Raced(old.as_ref().map_or_else(|| "null".to_owned(), |old| image(old).json)),
+                Ok(old) => {
+                    return Settled::Raced(old.as_ref().map_or_else(|| "null".to_owned(), |old| image(old).json));
+                }
                 Err(Refusal::Condition) => {}
                 Err(Refusal::Invalid(what)) => return Settled::Refused(what),
                 Err(Refusal::Other(what)) => (sent, why) = (true, what),
@@ -140,7 +146,8 @@ impl Table {
 
     async fn look_at(&self, key: &Item) -> Result<Option<Item>, StoreError> {
         let on = self.standby_name_of();
-        let found = self.batch_get(&self.target, &self.settings.standby_table, &on, std::slice::from_ref(key), false).await;
+        let found =
+            self.batch_get(&self.target, &self.settings.standby_table, &on, std::slice::from_ref(key), false).await;
         found.map(|mut all| all.pop().flatten())
     }
 

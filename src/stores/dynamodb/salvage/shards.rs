@@ -62,10 +62,12 @@ struct Reader {
 
 /// What one page said.
 enum Page {
-    Records { found: Vec<Found>, last: Option<SourceTime>, ended: bool },
+    Records {
+        found: Vec<Found>,
+        last: Option<SourceTime>,
+        ended: bool,
+    },
     Empty,
-    /// Nothing yet: it is read from another place.
-    Elsewhere,
     End,
     /// History is gone, in a sentence; what is left is read.
     Gap(String),
@@ -174,7 +176,7 @@ impl<'a> Reading<'a> {
                 gaps.insert(format!("shard {lane}: the shard before it is not in the stream any more"));
             }
             waiting.push(Reader {
-                record: record.cloned(),
+                record: Some(record.cloned().unwrap_or_else(|| unknown(shard, self.state, self.as_of.wall))),
                 from: record.and_then(|record| record.position.clone()),
                 lane,
                 parent,
@@ -211,9 +213,9 @@ impl<'a> Reading<'a> {
         let mut look = true;
         loop {
             if std::mem::take(&mut look) {
-                let (now, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|reader| {
-                    reader.parent.as_ref().is_none_or(|parent| !self.unfinished.contains(parent))
-                });
+                let (now, later): (Vec<_>, Vec<_>) = waiting
+                    .into_iter()
+                    .partition(|reader| reader.parent.as_ref().is_none_or(|parent| !self.unfinished.contains(parent)));
                 ready.extend(now);
                 waiting = later;
             }
@@ -240,7 +242,6 @@ impl<'a> Reading<'a> {
                     reader.empties += 1;
                     self.at_tip(&reader, gaps)
                 }
-                Page::Elsewhere => false,
                 Page::End => true,
                 Page::Gap(what) => {
                     gaps.insert(what);
@@ -292,6 +293,24 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// A shard that the index does not know, as if it had registered it when it last proved anything: no record in it is much
+/// older than that, unless its id says when it was made. Whether its beginning is still there follows from it (DS-5).
+fn unknown(shard: &Shard, state: &StoreState, now: SourceTime) -> LaneRecord {
+    let proved = state.record.proved_at.or(state.record.through);
+    LaneRecord {
+        parent: Some(Lane::tail(shard.parent.as_deref().unwrap_or(&shard.id))),
+        born: lineage::born(&shard.id, now),
+        first_seen: proved.unwrap_or_default(),
+        phase: LanePhase::Reading,
+        position: None,
+        through: None,
+        method: crate::change::Method::Assumed,
+        tip_at: None,
+        closed_at: None,
+        initial: false,
+    }
+}
+
 fn pause(failures: u32) -> Duration {
     Duration::from_millis(200).saturating_mul(1 << failures.min(8)).min(PAUSE_MAX)
 }
@@ -320,7 +339,7 @@ async fn read(table: &Table, arn: &str, reader: &mut Reader) -> Result<Page, Pag
         Err(error) => {
             let service = error.as_service_error();
             if service.is_some_and(|e| e.is_trimmed_data_access_exception()) {
-                return Err(trimmed(table, reader));
+                return Err(trimmed(reader));
             }
             if service.is_some_and(|e| e.is_resource_not_found_exception()) {
                 return Err(Page::Gone(format!("shard {}: it is gone before it was read to its end", reader.lane)));
@@ -357,18 +376,12 @@ fn take(page: GetRecordsOutput, reader: &mut Reader, ended: bool) -> Result<Page
     Ok(Page::Records { found, last, ended })
 }
 
-/// History before what is left is gone, unless the shard was read to its tip so lately that nothing can have been trimmed
-/// since: then only the record at the position is gone, and there was nothing between it and what is left.
-fn trimmed(table: &Table, reader: &mut Reader) -> Page {
+/// History between the position and what is left may be gone (DS-8a). That nothing was there cannot be known: what is
+/// trimmed leaves no trace.
+fn trimmed(reader: &mut Reader) -> Page {
     reader.iterator = None;
     if reader.from_horizon {
         return Page::Gone(format!("shard {}: the source goes on trimming it", reader.lane));
-    }
-    let own = reader.record.as_ref().filter(|record| record.position == reader.from);
-    let now = table.clock.now().wall;
-    if own.is_some_and(|record| lineage::start(&reader.lane, record, None, now).is_ok()) {
-        reader.from_horizon = true;
-        return Page::Elsewhere;
     }
     Page::Gap(format!("shard {}: the source trimmed changes that were never read", reader.lane))
 }
@@ -384,7 +397,10 @@ async fn iterator(table: &Table, arn: &str, reader: &mut Reader, on: &str) -> Re
             let now = table.clock.now().wall;
             let record = reader.record.as_ref().filter(|_| !reader.from_horizon);
             if record.is_some_and(|record| lineage::start(&reader.lane, record, None, now).is_err()) {
-                return Err(Page::Gap(format!("shard {}: not read for longer than the source keeps history", reader.lane)));
+                return Err(Page::Gap(format!(
+                    "shard {}: not read for longer than the source keeps history",
+                    reader.lane
+                )));
             }
             request.shard_iterator_type(ShardIteratorType::TrimHorizon)
         }
@@ -396,7 +412,7 @@ async fn iterator(table: &Table, arn: &str, reader: &mut Reader, on: &str) -> Re
         Err(error) => {
             let service = error.as_service_error();
             if service.is_some_and(|e| e.is_trimmed_data_access_exception()) {
-                return Err(trimmed(table, reader));
+                return Err(trimmed(reader));
             }
             if service.is_some_and(|e| e.is_resource_not_found_exception()) {
                 return Err(Page::Gone(format!("shard {}: it is gone before it was read to its end", reader.lane)));
@@ -414,15 +430,19 @@ fn change(record: Record) -> Result<(Found, Position), &'static str> {
     let removed = operation == Some(OperationType::Remove);
     let data = record.dynamodb.ok_or("reading a record without data")?;
     let sequence = data.sequence_number.ok_or("reading a record without a sequence number")?;
-    let at = data.approximate_creation_date_time.as_ref().and_then(source_time).ok_or("reading a record without a time")?;
-    let convert = |what| item::from_stream(what).map_err(|_| "reading an attribute of a type that this version does not know");
+    let at =
+        data.approximate_creation_date_time.as_ref().and_then(source_time).ok_or("reading a record without a time")?;
+    let convert =
+        |what| item::from_stream(what).map_err(|_| "reading an attribute of a type that this version does not know");
     let keys = convert(data.keys.ok_or("reading a record without keys")?)?;
     let old = data.old_image.map(convert).transpose()?.map(|old| digest(&old));
     let (before, held) = match (operation, data.new_image) {
         (Some(OperationType::Remove), _) => (old, None),
         (Some(OperationType::Insert), Some(new)) => (Some(old.unwrap_or(Digest::ABSENT)), Some(image(&convert(new)?))),
         (Some(OperationType::Modify), Some(new)) => (old, Some(image(&convert(new)?))),
-        (Some(OperationType::Insert | OperationType::Modify), None) => return Err("reading a record without its new image"),
+        (Some(OperationType::Insert | OperationType::Modify), None) => {
+            return Err("reading a record without its new image");
+        }
         _ => return Err("reading a record of an unknown operation"),
     };
     let found = Found {
@@ -435,4 +455,41 @@ fn change(record: Record) -> Result<(Found, Position), &'static str> {
         expired: expired && removed,
     };
     Ok((found, Position(sequence.into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watermark::StoreRecord;
+
+    /// DS-5: a shard that was made after the fence is read from its beginning only while that is still there.
+    #[test]
+    fn ds5_the_beginning_of_an_unknown_shard_is_vouched_for_a_day() {
+        let (day, hour) = (1_760_000_000_000_i64, 3_600_000);
+        let state = |proved: Option<i64>| StoreState {
+            record: StoreRecord { proved_at: proved.map(SourceTime), ..StoreRecord::default() },
+            ..StoreState::default()
+        };
+        let vouched = |id: String, proved: Option<i64>, now: i64| {
+            let shard = Shard { id, parent: Some("shardId-00000000000000000000-00000000".into()) };
+            let record = unknown(&shard, &state(proved), SourceTime(now));
+            lineage::start(&Lane::tail(&shard.id), &record, None, SourceTime(now)).is_ok()
+        };
+        let made = |at: i64| format!("shardId-{at:020}-0000000a");
+        assert!(vouched(made(day), Some(day - hour), day + 22 * hour));
+        assert!(!vouched(made(day), Some(day - hour), day + 24 * hour));
+        // Made long after the last proof: its own time counts.
+        assert!(vouched(made(day + 10 * hour), Some(day), day + 30 * hour));
+        // Without a time of its own, the last proof; without that, nothing.
+        assert!(vouched("shard-a".into(), Some(day), day + 22 * hour));
+        assert!(!vouched("shard-a".into(), Some(day), day + 24 * hour));
+        assert!(!vouched("shard-a".into(), None, day));
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound() {
+        assert_eq!(pause(0), Duration::from_millis(200));
+        assert!(pause(3) > pause(2));
+        assert_eq!(pause(400), PAUSE_MAX);
+    }
 }
