@@ -182,6 +182,7 @@ async fn start_on(
         board,
         recovery: Arc::new(Promoting(promotions)),
         salvage,
+        keeping: Arc::new(Keeper(Arc::clone(&fleet))),
         metrics,
         tokens,
         started: clock.now(),
@@ -286,6 +287,16 @@ impl Running {
             );
         }
         code
+    }
+}
+
+/// What operators ask of the drivers.
+struct Keeper(Arc<Fleet>);
+
+#[async_trait::async_trait]
+impl serve::Keeping for Keeper {
+    async fn reseed(&self, store: &crate::change::StoreId, allow_deletes: u64) -> Option<Result<String, String>> {
+        self.0.reseed(store, allow_deletes).await
     }
 }
 

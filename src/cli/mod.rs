@@ -10,6 +10,7 @@ mod config;
 mod follow;
 mod plan;
 mod promote;
+mod reseed;
 mod salvage;
 mod status;
 mod token;
@@ -56,6 +57,9 @@ enum Command {
     /// Makes the standby region the active one
     #[command(after_help = promote::EXAMPLE)]
     Promote(promote::PromoteArgs),
+    /// Copies a store anew, or lets a copy under way remove more items of the standby
+    #[command(after_help = reseed::EXAMPLE)]
+    Reseed(reseed::ReseedArgs),
     /// Lists what a promotion lost, exports it, and brings over what you name
     #[command(after_help = salvage::EXAMPLE)]
     Salvage(salvage::SalvageArgs),
@@ -90,6 +94,7 @@ where
         Command::Status(args) => on_runtime(status::run(&args)),
         Command::Plan(args) => on_runtime(plan::run(&args)),
         Command::Promote(args) => on_runtime(promote::run(&args)),
+        Command::Reseed(args) => on_runtime(reseed::run(&args)),
         Command::Salvage(args) => on_runtime(salvage::run(&args)),
         Command::Token(args) => token::run(&args, &crate::seams::SystemIds),
         Command::Config(args) => config::run(&args),

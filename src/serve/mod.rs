@@ -40,6 +40,7 @@ pub mod tls;
 mod api;
 mod events;
 mod health;
+mod keeping;
 mod listener;
 mod page;
 mod promoting;
@@ -47,6 +48,7 @@ mod request;
 mod router;
 mod salvaging;
 
+pub use keeping::Keeping;
 pub use listener::{Limits, Listener, StartError, tokens};
 pub use promoting::Promoting;
 pub use recovery::{Event, Recovery, Started, Timings};
@@ -76,6 +78,8 @@ pub struct View {
     pub recovery: Arc<dyn Recovery>,
     /// What a promotion lost.
     pub salvage: Arc<Salvages>,
+    /// The stores, as far as operators command them.
+    pub keeping: Arc<dyn Keeping>,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// Who may call.

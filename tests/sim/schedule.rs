@@ -26,6 +26,9 @@ pub(crate) struct Schedule {
     pub(crate) children_do_not_wait: bool,
     pub(crate) children_registered_late: bool,
     pub(crate) apply_lies: bool,
+    pub(crate) stale_scan: bool,
+    pub(crate) begins_at_the_tip: bool,
+    pub(crate) no_sweep: bool,
 }
 
 impl Default for Schedule {
@@ -37,6 +40,9 @@ impl Default for Schedule {
             children_do_not_wait: false,
             children_registered_late: false,
             apply_lies: false,
+            stale_scan: false,
+            begins_at_the_tip: false,
+            no_sweep: false,
         }
     }
 }
@@ -50,6 +56,8 @@ pub(crate) struct Totals {
     pub(crate) strays: u64,
     pub(crate) late: u64,
     pub(crate) cuts: u64,
+    pub(crate) copies: u64,
+    pub(crate) reseeds: u64,
     pub(crate) final_watermark: i64,
 }
 
@@ -61,6 +69,8 @@ impl Totals {
         self.strays += other.strays;
         self.late += other.late;
         self.cuts += other.cuts;
+        self.copies += other.copies;
+        self.reseeds += other.reseeds;
     }
 }
 
@@ -199,6 +209,9 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
                 world.split();
                 totals.splits += 1;
             }
+            if dice.below(1000) < 2 {
+                world.trim(now);
+            }
             if dice.below(1000) < 4 {
                 world.source_frozen = !world.source_frozen;
             }
@@ -227,6 +240,9 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
     } else {
         calm_down(&run, &index, &mut highest).await?;
     }
+    let record = index.snapshot().stores.get(&run.id).map(|mark| mark.record.clone()).unwrap_or_default();
+    totals.copies = u64::from(record.seed_run.is_some());
+    totals.reseeds = record.epoch;
     let world = run.world.lock().unwrap();
     (totals.strays, totals.late) = (world.stray_count, world.late_count);
     totals.final_watermark = highest.0;
@@ -288,7 +304,7 @@ async fn calm_down(run: &Run, index: &MemoryIndex, highest: &mut SourceTime) -> 
     }
     {
         let world = run.world.lock().unwrap();
-        if world.standby != world.source {
+        if World::items(&world.standby) != World::items(&world.source) {
             return Err(format!(
                 "I5: the standby is not the source: {:?} and {:?}; {:?}",
                 world.standby,
@@ -298,9 +314,10 @@ async fn calm_down(run: &Run, index: &MemoryIndex, highest: &mut SourceTime) -> 
         }
     }
     if highest.since(START) < Duration::from_millis(end) {
+        let behind = end.saturating_sub(highest.since(START).as_millis() as u64);
         return Err(format!(
             "P5: an idle healthy source, and W is {highest} at the end, {} ms before the end of the writes; {:?}",
-            end as i64 - (highest.0 - START.0),
+            behind,
             run.board.read(&run.id)
         ));
     }

@@ -2,7 +2,7 @@
 //!
 //! - [`lineage`] decides about shards (pure), [`survey`] looks at table and stream, [`tail`] reads a shard, [`apply`]
 //!   writes to the standby, [`item`] carries items over without loss, [`salvage`] finds what a promotion lost.
-//! - [`seed`] decides about the copy of what exists (pure), [`copy`] reads it, [`budget`] keeps it within its share.
+//! - [`copy`] reads what exists, as [`seed`] decides it, [`budget`] keeps that within its share.
 //! - What it deliberately does not do: LATEST iterators (DS-6), partial updates (AP-1), attributes of its own in user
 //!   items (AP-3), transactions (their changes arrive one by one; DS-F15).
 
@@ -12,7 +12,6 @@ mod copy;
 mod item;
 mod lineage;
 mod salvage;
-mod seed;
 mod settings;
 mod survey;
 mod tail;
@@ -25,7 +24,7 @@ use bytes::Bytes;
 
 use self::item::{Body, Image};
 use super::contract::{Applied, Kind, Mode, Replicate, Rhythm, Spot, Store};
-use super::{StoreError, StoreState, Transition};
+use super::{StoreError, StoreState, Transition, seed};
 use crate::aws::Aws;
 use crate::change::{Change, Class, Key, Method, Read, SourceTime, Stamp, StoreId};
 use crate::promote::Step;
@@ -118,11 +117,11 @@ impl Replicate for Table {
     }
 
     fn proceed(&self, state: &StoreState, _: SourceTime, skew: Duration) -> Vec<Transition> {
-        seed::proceed(state, self.settings.seed.sweep_limit, skew)
+        seed::proceed(state, &self.settings.seed, skew)
     }
 
     fn held(&self, state: &StoreState) -> Option<String> {
-        seed::held(state, self.id.as_str(), self.settings.seed.sweep_limit, self.settings.seed.on_gap)
+        seed::held(state, self.id.as_str(), &self.settings.seed)
     }
 
     async fn read(&self, spot: Spot<'_>) -> Result<Read, StoreError> {
