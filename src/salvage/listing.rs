@@ -17,6 +17,7 @@ use super::lost::{Lost, Verdict};
 use super::{SalvageError, Salvages};
 use crate::change::{Class, SourceTime, Stamp, StoreId};
 use crate::promote::{Authorized, Secs, When};
+use crate::seams::timeout;
 use crate::stores::salvage::{Found, Salvage, Sink, digest_of};
 use crate::stores::{Store, StoreError, StoreState};
 use crate::watermark::keys::Prefix;
@@ -31,6 +32,10 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// What a comparison reads of each table unless told otherwise, bytes a second: 1,000 read units of a table that has just
 /// become the active one.
 const SCAN: u64 = 4 << 20;
+/// Slower than this the pause after a page would be taken for silence.
+const LEAST_SCAN: u64 = 256 << 10;
+/// For prodX to answer at all: less than a caller waits for the beginning of an answer.
+const REACH: Duration = Duration::from_secs(20);
 
 /// May the tables be compared?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -90,7 +95,11 @@ impl Salvages {
             return Err(SalvageError::Store("no store of this application can be salvaged".into()));
         }
         let one = Arc::clone(&self.listing).try_acquire_owned().map_err(|_| SalvageError::Busy)?;
-        self.reach(&stores).await?;
+        let reached = timeout(self.inputs.clock.as_ref(), REACH, self.reach(&stores)).await;
+        reached.unwrap_or_else(|| {
+            let what = format!("DescribeTable (within {} s)", REACH.as_secs());
+            Err(SalvageError::Unreachable(StoreError::new(Class::Unavailable, what, self.inputs.primary.clone())))
+        })?;
         let asked_at = self.inputs.clock.now();
         let export = self.inputs.ids.id();
         Ok(Listing { salvages: Arc::clone(self), ask, who: who.clone(), fence, stores, asked_at, export, _one: one })
@@ -199,7 +208,7 @@ impl Listing {
             Comparing::Never => false,
         };
         if compared {
-            let rate = self.ask.scan_bytes_per_second.unwrap_or(SCAN).max(1024);
+            let rate = self.ask.scan_bytes_per_second.unwrap_or(SCAN).max(LEAST_SCAN);
             if let Err(error) = salvage.compare(rate, &mut collect).await {
                 collect.alive().await?;
                 missing.push(format!("the comparison failed: {}", error.chain()));

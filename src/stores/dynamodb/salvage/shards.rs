@@ -57,6 +57,7 @@ struct Reader {
     closed: bool,
     empties: u32,
     failures: u32,
+    /// When it was first asked, monotonic.
     begun: Duration,
 }
 
@@ -220,8 +221,9 @@ impl<'a> Reading<'a> {
                 waiting = later;
             }
             while running.len() < READS
-                && let Some(reader) = ready.pop()
+                && let Some(mut reader) = ready.pop()
             {
+                reader.begun = self.table.clock.now().mono;
                 running.push(page(self.table, self.arn, reader));
             }
             sink.alive().await?;
