@@ -130,7 +130,6 @@ async fn fb3_writes_in_prod_y_are_conflicts() {
     let expected = [("changed", "conflict"), ("new", "lost"), ("removed", "conflict"), ("untouched", "lost")];
     assert_eq!(verdicts, expected.map(|(key, verdict)| (key.to_owned(), json!(verdict))));
     assert_eq!(listed.keys()["changed"]["standby"], json!(item("changed", 7)));
-    println!("{}", listed.ran.out);
     // The default keeps prodY's, also when its key is named.
     let all = scene.apply(&listed.path, &["--store", ORDERS]).await;
     assert_eq!(all.code, Some(3), "{all:?}");
