@@ -27,6 +27,8 @@ async fn fb2_it_lists_exactly_what_was_lost() {
     let written = load.written();
     until("more is written", || load.written() > written + 100).await;
     x.roll_all(ORDERS);
+    // Times of the stream are of whole seconds: only what is a second later is surely after the fence.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     let mut random = Random::new(41);
     for n in 0..200 {
         let key = format!("n{}", random.below(50));
