@@ -6,6 +6,7 @@
 pub mod contract;
 pub mod dynamodb;
 pub mod observe;
+pub mod salvage;
 pub mod seed;
 
 mod error;

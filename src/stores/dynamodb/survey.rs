@@ -169,7 +169,7 @@ impl Table {
 }
 
 /// The table's stream, if it is on.
-fn stream_of(table: &TableDescription) -> Option<String> {
+pub(super) fn stream_of(table: &TableDescription) -> Option<String> {
     let on = table.stream_specification().is_some_and(aws_sdk_dynamodb::types::StreamSpecification::stream_enabled);
     table.latest_stream_arn().filter(|_| on).map(str::to_owned)
 }
