@@ -204,7 +204,7 @@ fn open_index(
 
 fn open_store(config: &StoreConfig, aws: &Aws) -> Open {
     let store = config.settings.open(&config.id, aws);
-    let terms = Terms { objective: config.rpo, period: store.rhythm().poll_max };
+    let terms = Terms { objective: config.rpo, period: store.period() };
     Open { store, terms }
 }
 
@@ -290,6 +290,9 @@ impl Meter for Count {
     }
     fn latency(&self, after: Duration) {
         self.store.latency(after);
+    }
+    fn canary(&self, took: Duration) {
+        self.store.canary(took);
     }
     fn violation(&self) {
         self.all.soundness_violation();

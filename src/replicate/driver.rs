@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::canary::Canaries;
 use super::lane::{Agenda, OpenLane};
 use super::order::{Order, Ticket};
 use super::pace::backoff;
@@ -45,6 +46,7 @@ pub(super) enum Event {
     Applied { changes: Vec<Change>, applied: Applied },
     Committed { pending: Pending, result: Result<(), CommitError> },
     Surveyed { result: Result<Vec<Transition>, StoreError> },
+    Canary { results: super::canary::Written },
 }
 
 /// A parked change that is tried again from time to time.
@@ -81,12 +83,13 @@ pub(super) struct Driver {
     pub(super) write_gate: Duration,
     pub(super) write_failures: u32,
     pub(super) troubles: super::trouble::Troubles,
+    pub(super) canaries: Option<Canaries>,
     pub(super) last_progress: Option<Stamp>,
-    source_answered: Option<Stamp>,
+    pub(super) source_answered: Option<Stamp>,
     next_show: Duration,
     /// The last showing was left out: it is due.
     hidden: bool,
-    valve: watch::Receiver<Valve>,
+    pub(super) valve: watch::Receiver<Valve>,
     view: watch::Sender<View>,
     stop: CancellationToken,
 }
@@ -104,6 +107,7 @@ impl Driver {
         let now = deps.clock.now().mono;
         // A process that did not stop cleanly may have left writes that are still on their way (LE-4).
         let former_strays = if deps.clean_start { Duration::ZERO } else { now + rhythm.max_request_life };
+        let canaries = Canaries::of(&store, &state, deps.ids.as_ref());
         let mut driver = Self {
             order: Order::new(rhythm.max_request_life),
             store,
@@ -129,6 +133,7 @@ impl Driver {
             write_gate: former_strays,
             write_failures: 0,
             troubles: super::trouble::Troubles::default(),
+            canaries,
             last_progress: None,
             source_answered: None,
             next_show: Duration::ZERO,
@@ -211,6 +216,7 @@ impl Driver {
         let now = self.deps.clock.now();
         if !closed {
             self.start_survey(now);
+            self.start_canary(now);
             self.start_reads(now);
             self.retry_parked(now);
             self.start_applies(now);
@@ -265,6 +271,7 @@ impl Driver {
             Event::Applied { changes, applied } => self.on_applied(&changes, applied, now),
             Event::Committed { pending, result } => self.on_committed(pending, result, now),
             Event::Surveyed { result } => self.on_surveyed(result, now),
+            Event::Canary { results } => self.on_canary(results, now),
         }
     }
 
@@ -287,12 +294,14 @@ impl Driver {
                         }
                         lane.gave_all(asked.mono);
                         lane.due = now.mono + lane.pace.empty();
+                        self.note_page(at, asked, None);
                     }
                     Read::End { children } => {
                         let lane = &mut self.lanes[at];
                         lane.window.push_end(children);
                         (lane.ended, lane.moved) = (true, true);
                         self.pending.urgent();
+                        self.note_end(at);
                     }
                     Read::Lost { why } => self.on_lost(at, why, now),
                 }
@@ -316,26 +325,35 @@ impl Driver {
     }
 
     fn on_records(&mut self, at: usize, asked: Stamp, page: Page, now: Stamp) {
-        self.deps.meter.read(page.changes.len() as u64);
-        self.outstanding += page.changes.len();
+        let canaries: Vec<_> = page.changes.iter().map(|change| self.sighting(change)).collect();
+        let own = canaries.iter().flatten().count();
+        self.deps.meter.read((page.changes.len() - own) as u64);
         let lane = &mut self.lanes[at];
         lane.empties.broken();
         lane.due = now.mono + lane.pace.records(page.full);
-        let through = self.state.lanes.get(&lane.lane).and_then(|r| r.through);
-        for change in page.changes {
+        let name = lane.lane.clone();
+        let through = self.state.lanes.get(&name).and_then(|r| r.through);
+        for (change, canary) in page.changes.into_iter().zip(canaries) {
             if let Some(through) = through
+                && canary.is_none()
                 && change.at.floor_to_second() + Duration::from_secs(1) <= through
             {
-                self.pending.violation(&lane.lane, change.at, through);
+                self.pending.violation(&name, change.at, through);
             }
-            self.bytes += change.size;
+            let lane = &mut self.lanes[at];
             lane.read_from = Some(change.position.clone());
             let entry = lane.window.push_change(change.position.clone(), change.at, change.size);
+            if canary.is_some_and(|canary| self.on_sighting((at, entry), &canary, change.at, asked, now)) {
+                continue;
+            }
+            self.outstanding += 1;
+            self.bytes += change.size;
             self.order.push(Ticket { lane: at, entry }, change);
         }
         if !page.full {
-            lane.gave_all(asked.mono);
+            self.lanes[at].gave_all(asked.mono);
         }
+        self.note_page(at, asked, Some(page.full));
     }
 
     fn on_lost(&mut self, at: usize, why: Gap, now: Stamp) {
@@ -412,7 +430,8 @@ impl Driver {
 
     /// How long there is nothing to do, at most a second so that the vital signs stay fresh.
     fn nap(&self, closed: bool) -> Duration {
-        let now = self.deps.clock.now().mono;
+        let stamp = self.deps.clock.now();
+        let now = stamp.mono;
         let mut wake = if self.hidden { self.next_show } else { now + Duration::from_secs(1) };
         if !closed {
             let room = self.outstanding < MOST_OUTSTANDING && self.bytes < MOST_BYTES && self.reads < MOST_READS;
@@ -421,7 +440,7 @@ impl Driver {
                 Some(self.next_survey).filter(|_| !self.surveying && !self.committing && !self.pending.decisions());
             let parked = self.parked.values().map(|p| p.due).min();
             let gate = Some(self.write_gate).filter(|at| *at > now && self.order.has_ready());
-            for at in [due, self.order.next_wake(), survey, parked, gate].into_iter().flatten() {
+            for at in [due, self.order.next_wake(), survey, parked, gate, self.canary_due(stamp)].into_iter().flatten() {
                 wake = wake.min(at);
             }
         }
@@ -463,6 +482,7 @@ impl Driver {
             *have = view;
             changed
         });
+        let canary = self.canary_signs(now);
         self.deps.board.post(
             self.store.id(),
             Vitals {
@@ -473,6 +493,8 @@ impl Driver {
                 retention_headroom: super::pending::headroom(&self.state, now),
                 // Behind a closed valve nobody reads or writes any more: what was wrong then is no trouble now.
                 trouble: self.troubles.sentence().filter(|_| !(closed && at_rest)),
+                canary,
+                assumptions: Some(self.assumptions()),
             },
         );
     }

@@ -7,6 +7,7 @@
 //! commit, a survey) is a future that it waits for, so no lock guards the state and no step can be half done. What it
 //! decides is pure and tested alone: the window of a lane, the order per key, the pace of reads.
 
+mod canary;
 mod driver;
 mod fleet;
 mod lane;
@@ -41,6 +42,10 @@ pub trait Meter: Send + Sync {
     fn error(&self, class: Class);
     /// A change became durable this long after its commit, to the source's precision.
     fn latency(&self, after: Duration);
+    /// A canary was seen and everything before it was durable this long after prodX had acknowledged it.
+    fn canary(&self, took: Duration) {
+        let _ = took;
+    }
     /// A published watermark was wrong.
     fn violation(&self);
 }

@@ -124,6 +124,7 @@ impl Driver {
             return;
         }
         self.advance_lanes(now);
+        self.advance_canaries(now);
         let violation = self.pending.violation.clone();
         self.raise(violation.as_ref());
         let pending = std::mem::take(&mut self.pending);
@@ -204,7 +205,7 @@ impl Driver {
             .lanes
             .iter()
             .filter(|l| self.state.lanes.get(&l.lane).is_some_and(|record| record.phase == LanePhase::Reading));
-        open.map(|l| l.proved).min_by_key(|proved| proved.map(|p| p.mono)).flatten()
+        self.with_canaries(open.map(|l| l.proved).min_by_key(|proved| proved.map(|p| p.mono)).flatten())
     }
 
     fn transaction(&self, pending: &Pending, violation: Option<(Lane, SourceTime, String)>) -> Txn {

@@ -35,6 +35,9 @@ pub(super) struct Troubles {
     pub(super) standby: Trouble,
     pub(super) index: Trouble,
     pub(super) parked: Trouble,
+    pub(super) canary: Trouble,
+    pub(super) missing: Trouble,
+    pub(super) assumptions: Trouble,
 }
 
 impl Troubles {
@@ -46,6 +49,9 @@ impl Troubles {
             ("writing prodY", &self.standby),
             ("index", &self.index),
             ("parked", &self.parked),
+            ("writing a canary to prodX", &self.canary),
+            ("canaries", &self.missing),
+            ("assumptions", &self.assumptions),
         ];
         let texts: Vec<String> =
             named.iter().filter_map(|(name, t)| t.text.as_ref().map(|text| format!("{name}: {text}"))).collect();

@@ -46,9 +46,11 @@ impl Driver {
             }
             let resolved = self.order.resolve(&change.key, outcome, now.mono, &pause);
             if durable {
-                done += 1;
                 self.unpark(&change.key);
-                self.deps.meter.latency(now.wall.since(change.at));
+                if self.sighting(change).is_none() {
+                    done += 1;
+                    self.deps.meter.latency(now.wall.since(change.at));
+                }
             }
             if let Some((change, reason, tickets)) = resolved.parked {
                 let lane = tickets.last().map(|ticket| self.lanes[ticket.lane].lane.clone());

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::StoreError;
+use super::canary::Canary;
 use crate::change::{Change, Gap, Key, Lane, LaneSeed, Method, Outcome, Position, Read, SourceTime, Stamp, StoreId};
 use crate::promote::Step;
 use crate::watermark::{LanePhase, LaneRecord, ParkedRecord, Seed, StoreRecord, Watermarks};
@@ -29,6 +30,11 @@ pub trait Store: Send + Sync {
 
     /// How often it is looked at, and the numbers its proofs rest on.
     fn rhythm(&self) -> Rhythm;
+
+    /// The longest time between two proofs while all is well.
+    fn period(&self) -> Duration {
+        self.rhythm().poll_max
+    }
 
     /// The watermark that the state proves, and how it is founded; `None` when nothing is proved. Pure.
     fn watermark(&self, state: &StoreState) -> Option<(SourceTime, Method)>;
@@ -87,6 +93,11 @@ pub trait Replicate: Send + Sync {
     /// Applies changes of distinct keys to the standby, an outcome each and in their order. `Done` only once the change
     /// is durable there.
     async fn apply(&self, changes: &[Change]) -> Applied;
+
+    /// Its canaries, if it is to have any.
+    fn canary(&self) -> Option<&dyn Canary> {
+        None
+    }
 
     /// The bytes to keep of a parked change.
     fn encode(&self, change: &Change) -> Bytes;

@@ -20,6 +20,7 @@ pub struct Metrics {
     applied: IntCounterVec,
     errors: IntCounterVec,
     latency: HistogramVec,
+    canary: HistogramVec,
     index_commit: Histogram,
     aws_requests: IntCounterVec,
     soundness: IntCounter,
@@ -33,6 +34,16 @@ pub struct StoreMetrics {
     applied: IntCounter,
     errors: [IntCounter; Class::ALL.len()],
     latency: Histogram,
+    canary: Canary,
+}
+
+/// The round trips of one store's canaries. A store without canaries has no series: none of its canaries was ever late is
+/// no good news.
+#[derive(Clone)]
+struct Canary {
+    all: HistogramVec,
+    store: StoreId,
+    kind: &'static str,
 }
 
 impl StoreMetrics {
@@ -59,6 +70,12 @@ impl StoreMetrics {
     pub fn latency(&self, d: Duration) {
         self.latency.observe(d.as_secs_f64());
     }
+
+    /// A canary was seen, and everything before it was durable in the standby, this long after its write was acknowledged.
+    pub fn canary(&self, d: Duration) {
+        let Canary { all, store, kind } = &self.canary;
+        all.with_label_values(&[store.as_str(), kind]).observe(d.as_secs_f64());
+    }
 }
 
 impl Metrics {
@@ -70,6 +87,7 @@ impl Metrics {
             applied: counters(&registry, &catalogue::STORE_CHANGES_APPLIED),
             errors: counters(&registry, &catalogue::STORE_ERRORS),
             latency: histograms(&registry, &catalogue::REPLICATION_LATENCY),
+            canary: histograms(&registry, &catalogue::CANARY_ROUNDTRIP),
             index_commit: histograms(&registry, &catalogue::INDEX_COMMIT).with_label_values::<&str>(&[]),
             aws_requests: counters(&registry, &catalogue::AWS_REQUESTS),
             soundness: counters(&registry, &catalogue::SOUNDNESS).with_label_values::<&str>(&[]),
@@ -87,6 +105,7 @@ impl Metrics {
             applied: self.applied.with_label_values(&labels),
             errors: Class::ALL.map(|class| self.errors.with_label_values(&[id.as_str(), kind, class.label()])),
             latency: self.latency.with_label_values(&labels),
+            canary: Canary { all: self.canary.clone(), store: id.clone(), kind },
         });
         made.clone()
     }

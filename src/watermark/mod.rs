@@ -18,7 +18,7 @@ pub mod records;
 pub mod rocks;
 mod writer;
 
-pub use board::{Board, Vitals};
+pub use board::{Assumptions, Board, CanarySigns, Vitals};
 pub use keys::Row;
 pub use records::{LanePhase, LaneRecord, ParkedRecord, Record, Seed, StoreRecord};
 

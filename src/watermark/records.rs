@@ -145,6 +145,9 @@ pub struct StoreRecord {
     /// An operator's pause, until this instant of our wall clock.
     #[serde(default)]
     pub paused_until: Option<SourceTime>,
+    /// The canaries of every key, committed at or after this instant, came by (DS-12).
+    #[serde(default)]
+    pub canary_through: Option<SourceTime>,
 }
 
 impl Record for StoreRecord {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use plimsoll::change::{Class, Method, SourceTime, Stamp, StoreId};
 use plimsoll::rpo::Terms;
 use plimsoll::telemetry::{Metrics, Scrape, catalogue};
-use plimsoll::watermark::{Board, Mark, Seed, StoreRecord, Vitals, Watermarks};
+use plimsoll::watermark::{Assumptions, Board, CanarySigns, Mark, Seed, StoreRecord, Vitals, Watermarks};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -47,6 +47,18 @@ fn golden_exposition_of_a_fixed_state() {
         source_answered: Some(ago(1)),
         retention_headroom: Some(Duration::from_secs(80_000)),
         trouble: None,
+        canary: CanarySigns {
+            visible_p50: Some(Duration::from_millis(250)),
+            visible_p99: Some(Duration::from_millis(900)),
+            visible_max: Some(Duration::from_millis(1200)),
+            empty_run_max: Some(1),
+        },
+        assumptions: Some(Assumptions {
+            propagation: Duration::from_secs(10),
+            publish: Duration::from_secs(1),
+            max_request_life: Duration::from_secs(10),
+            empty_run: 3,
+        }),
     };
     board.post(&orders, vitals);
 
@@ -57,6 +69,7 @@ fn golden_exposition_of_a_fixed_state() {
     fed.applied(5);
     fed.error(Class::Throttled);
     fed.latency(Duration::from_millis(700));
+    fed.canary(Duration::from_millis(600));
     metrics.index_commit(Duration::from_millis(3));
     metrics.aws_request("dynamodb", "BatchWriteItem", "ok");
     let terms = |secs| Terms { objective: Duration::from_secs(secs), period: Duration::from_secs(1) };

@@ -6,6 +6,8 @@
 //!   items (AP-3), transactions (their changes arrive one by one; DS-F15).
 
 mod apply;
+mod canary;
+mod canary_settings;
 mod item;
 mod lineage;
 mod settings;
@@ -13,11 +15,13 @@ mod survey;
 mod tail;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use self::item::{Body, Image};
+use super::canary::Canary;
 use super::contract::{Applied, Kind, Mode, Replicate, Rhythm, Spot, Store};
 use super::{StoreError, StoreState, Transition};
 use crate::aws::Aws;
@@ -46,6 +50,7 @@ struct Table {
     target: aws_sdk_dynamodb::Client,
     cursors: tail::Cursors,
     clock: SharedClock,
+    canaries: Option<canary::Canaries>,
 }
 
 fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
@@ -57,6 +62,7 @@ fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
         target: aws.standby.dynamodb(attempt),
         cursors: tail::Cursors::default(),
         clock: Arc::clone(&aws.clock),
+        canaries: settings.canary.clone().map(canary::Canaries::new),
         settings,
     })
 }
@@ -78,8 +84,17 @@ impl Store for Table {
         self.settings.rhythm
     }
 
+    fn period(&self) -> Duration {
+        self.settings.canary.as_ref().map_or(Duration::ZERO, |c| c.every).max(self.settings.rhythm.poll_max)
+    }
+
     fn watermark(&self, state: &StoreState) -> Option<(SourceTime, Method)> {
-        watermark(state)
+        let (through, method) = watermark(state)?;
+        match (&self.canaries, state.record.canary_through) {
+            (None, _) => Some((through, method)),
+            // DS-12: no further than what came by. The tips of shards that no canary is in stay an assumption.
+            (Some(_), proved) => Some((through.min(proved?), Method::Verified)),
+        }
     }
 
     /// A table takes writes as it is: nothing must be done before traffic comes.
@@ -108,6 +123,10 @@ impl Replicate for Table {
 
     async fn apply(&self, changes: &[Change]) -> Applied {
         self.write(changes).await
+    }
+
+    fn canary(&self) -> Option<&dyn Canary> {
+        self.canaries.as_ref().map(|_| self as &dyn Canary)
     }
 
     fn encode(&self, change: &Change) -> Bytes {

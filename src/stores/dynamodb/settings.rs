@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::canary_settings::{
+    self, CANARY_EVERY, CANARY_KEYS, CANARY_NUMBERS, CANARY_PREFIX, CANARY_REPLICATE, CanarySettings,
+};
 use crate::aws::Aws;
 use crate::change::StoreId;
 use crate::config::{Key, Section, Takes, duration_words};
@@ -99,6 +102,11 @@ pub(super) const KEYS: &[Key] = &[
     APPLY_CONCURRENCY,
     APPLY_BATCH,
     SURVEY_EVERY,
+    CANARY_KEYS,
+    CANARY_EVERY,
+    CANARY_REPLICATE,
+    CANARY_PREFIX,
+    CANARY_NUMBERS,
 ];
 
 /// The least life of a given-up request that is assumed unless configured (A2).
@@ -118,6 +126,8 @@ pub struct DynamoDbSettings {
     pub rhythm: Rhythm,
     /// A request is given up after this.
     pub attempt_timeout: Duration,
+    /// Its canaries, if it is to have any.
+    pub canary: Option<CanarySettings>,
 }
 
 impl Settings for DynamoDbSettings {
@@ -129,14 +139,16 @@ impl Settings for DynamoDbSettings {
         (self.table.clone(), self.standby_table.clone())
     }
 
-    /// An idle shard at its tip proves, at each read, everything up to the start of the E-th most recent empty read less
-    /// P (DS-10, DS-11). Just before the next proof arrives that start is E pauses old, so the age of the watermark
-    /// swings up to P + E pauses, and what the requests and the commit take.
+    /// The tips of its shards, and its canaries: whichever proves less.
     fn floor(&self) -> Duration {
-        self.rhythm.propagation + self.rhythm.poll_max * self.rhythm.empty_run + PROOF_ALLOWANCE
+        let canary = self.canary.as_ref().map_or(Duration::ZERO, |canary| canary.floor(&self.rhythm));
+        self.tip_floor().max(canary)
     }
 
     fn floor_words(&self) -> String {
+        if let Some(canary) = self.canary.as_ref().filter(|canary| canary.floor(&self.rhythm) > self.tip_floor()) {
+            return canary.floor_words(&self.rhythm);
+        }
         format!(
             "propagation {} + empty_run {} x poll_max {} + {} for the requests and the commit",
             duration_words(self.rhythm.propagation),
@@ -144,6 +156,15 @@ impl Settings for DynamoDbSettings {
             duration_words(self.rhythm.poll_max),
             duration_words(PROOF_ALLOWANCE)
         )
+    }
+}
+
+impl DynamoDbSettings {
+    /// An idle shard at its tip proves, at each read, everything up to the start of the E-th most recent empty read less
+    /// P (DS-10, DS-11). Just before the next proof arrives that start is E pauses old, so the age of the watermark
+    /// swings up to P + E pauses, and what the requests and the commit take.
+    fn tip_floor(&self) -> Duration {
+        self.rhythm.propagation + self.rhythm.poll_max * self.rhythm.empty_run + PROOF_ALLOWANCE
     }
 }
 
@@ -202,7 +223,8 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
         apply_batch: apply_batch as usize,
         survey_every,
     };
-    Some(Arc::new(DynamoDbSettings { table: table?, standby_table: standby_table?, rhythm, attempt_timeout }))
+    let canary = canary_settings::read(section);
+    Some(Arc::new(DynamoDbSettings { table: table?, standby_table: standby_table?, rhythm, attempt_timeout, canary }))
 }
 
 fn count(section: &mut Section<'_>, key: &'static Key) -> u32 {

@@ -48,7 +48,7 @@ impl Table {
         Ok(decisions)
     }
 
-    async fn describe(
+    pub(super) async fn describe(
         &self,
         client: &aws_sdk_dynamodb::Client,
         table: &str,
@@ -81,6 +81,7 @@ impl Table {
                 "do not copy it a second time; remove this store",
             );
         }
+        self.require_canary_keys(table)?;
         let standby = self.describe(&self.target, &self.settings.standby_table, "standby").await?;
         if schema(table.key_schema()) != schema(standby.key_schema()) {
             return refuse(
