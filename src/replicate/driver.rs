@@ -287,7 +287,8 @@ impl Driver {
                     Read::Empty { asked_at } => {
                         let run = self.rhythm.empty_run;
                         let lane = &mut self.lanes[at];
-                        if let Some(tip) = lane.empties.empty(asked_at, run) {
+                        let tip = lane.empties.empty(asked_at, run);
+                        if let Some(tip) = tip.and_then(|tip| Canaries::credit(self.canaries.as_ref(), tip)) {
                             lane.window.push_tip(tip);
                             lane.moved = true;
                             self.pending.tip(now.mono);

@@ -4,6 +4,8 @@
 //! - A time T is proved when of every key a canary that was committed at or after T has come by, and everything that was read
 //!   before it in its lane is durable in the standby (DS-12). So a stream that stands still proves nothing, however many of
 //!   its empty pages say that all is well. What is proved is a ceiling of the watermark and never raises it.
+//! - The tip of a lane is credited with no more than what was proved when its run of empty pages began: pages that were
+//!   empty because nothing was published say nothing afterwards, either, when the canaries come by before the rest does.
 //! - T is the earlier of when we sent it, on our clock less the skew, and when its record says that it was made; less the
 //!   publish allowance. A step of our clock between the two, or a value that somebody else wrote, credits nothing.
 //! - Beats never overlap, and one whose outcome is unknown is sent again as it is until the next is due: the same value
@@ -30,6 +32,8 @@ use crate::watermark::CanarySigns;
 
 /// Canaries of one key that were acknowledged and not seen, at most: then the oldest of them say all that is to be said.
 const MOST_UNSEEN: usize = 64;
+/// Steps of what was proved that are remembered, for tips whose run of empty pages began before the last of them.
+const MOST_STEPS: usize = 64;
 /// A page that was asked for this much later than twice the longest pause was late for a reason of ours.
 const LATE: Duration = Duration::from_secs(1);
 
@@ -89,6 +93,8 @@ pub(super) struct Canaries {
     /// By key: the newest instant that a canary of it has proved.
     newest: Vec<Option<SourceTime>>,
     proved: Option<Stamp>,
+    /// Since when it is known, monotonic, that so much is proved.
+    steps: VecDeque<(Duration, SourceTime)>,
     reads: HashMap<usize, Reads>,
     measured: Measured,
 }
@@ -111,6 +117,7 @@ impl Canaries {
             waiting: Vec::new(),
             newest: vec![through; keys],
             proved: None,
+            steps: through.map(|through| (Duration::ZERO, through)).into_iter().collect(),
             reads: HashMap::new(),
             measured: Measured::default(),
         }
@@ -257,11 +264,24 @@ impl Canaries {
             let newest = &mut self.newest[waiting.key];
             *newest = (*newest).max(Some(at));
         }
-        let through = self.through();
-        if through > before {
+        let through = self.through().filter(|through| before.is_none_or(|before| *through > before));
+        if let Some(through) = through {
             self.proved = Some(now);
+            self.steps.push_back((now.mono, through));
+            if self.steps.len() > MOST_STEPS {
+                self.steps.pop_front();
+            }
         }
-        (took, through.filter(|_| through > before))
+        (took, through)
+    }
+
+    /// What the proof of a lane's tip is worth: no more than what was proved when its run of empty pages began. `None` when
+    /// nothing was. Without canaries it is worth what it is.
+    pub(super) fn credit(canaries: Option<&Self>, tip: Stamp) -> Option<Stamp> {
+        let Some(canaries) = canaries else { return Some(tip) };
+        let (_, through) = canaries.steps.iter().rev().find(|(since, _)| *since <= tip.mono)?;
+        // The window subtracts P (DS-11).
+        Some(Stamp { wall: tip.wall.min(*through + canaries.rhythm.propagation), mono: tip.mono })
     }
 
     /// Up to when all keys have proved that the way is alive.

@@ -67,17 +67,19 @@ pub struct CanarySettings {
 
 impl CanarySettings {
     /// The watermark is a canary's: written every so often, visible P later, found by the next read, of a second that it is
-    /// rounded down to, less the publish allowance.
+    /// rounded down to, less the publish allowance; and then each shard must be at its tip.
     pub(super) fn floor(&self, rhythm: &Rhythm) -> Duration {
-        self.every + rhythm.propagation + rhythm.poll_max + rhythm.publish + ALLOWANCE
+        let reads = rhythm.poll_max * (rhythm.empty_run + 1);
+        self.every + rhythm.propagation + reads + rhythm.publish + ALLOWANCE
     }
 
     pub(super) fn floor_words(&self, rhythm: &Rhythm) -> String {
         format!(
-            "canary_every {} + propagation {} + poll_max {} + publish {} + {} for the rounding of a record's time, the \
-             requests and the commit",
+            "canary_every {} + propagation {} + (empty_run {} + 1) x poll_max {} + publish {} + {} for the rounding of a \
+             record's time, the requests and the commit",
             duration_words(self.every),
             duration_words(rhythm.propagation),
+            rhythm.empty_run,
             duration_words(rhythm.poll_max),
             duration_words(rhythm.publish),
             duration_words(ALLOWANCE)
