@@ -83,6 +83,11 @@ impl Lane {
     pub fn tail(name: &str) -> Self {
         Self { kind: LaneKind::Tail, name: name.into() }
     }
+
+    /// Does it follow new changes?
+    pub fn is_tail(&self) -> bool {
+        self.kind == LaneKind::Tail
+    }
 }
 
 impl fmt::Display for Lane {

@@ -14,6 +14,7 @@ pub use time::{SourceTime, Stamp};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -63,6 +64,28 @@ pub struct Page {
     pub full: bool,
 }
 
+/// One page of a lane that goes through what exists (a scan, a sweep), or through what is to be copied again.
+///
+/// What it says is true of a moment between the start of its request and its answer, while the tails go on. So each of its
+/// changes and findings is dropped if its key was read from a tail after that start: what the tail says is newer.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// What to write to the standby, keys distinct.
+    pub changes: Vec<Change>,
+    /// Keys that the source has.
+    pub seen: Vec<Key>,
+    /// Keys of the standby that the source does not have, each as the removal that would mend it.
+    pub orphans: Vec<Change>,
+    /// Keys that were dirty and are not any more once `changes` are durable.
+    pub mended: Vec<Key>,
+    /// Items that were looked at.
+    pub looked: u64,
+    /// Where the lane goes on; `None` when that was all of it.
+    pub to: Option<Position>,
+    /// How long the budget of the store wants the lane to rest before its next page.
+    pub pause: Duration,
+}
+
 /// What one read of a lane can say.
 #[derive(Debug)]
 pub enum Read {
@@ -74,6 +97,8 @@ pub enum Read {
         /// Start of the request.
         asked_at: Stamp,
     },
+    /// One page of a lane that goes through what exists.
+    Part(Part),
     /// The lane is finished for ever and everything in it has been handed out by earlier reads. Its children are
     /// known and are committed together with the end (M2c).
     End {

@@ -181,7 +181,7 @@ impl<'a> Section<'a> {
 
     /// A whole number of a key that has a default; the default when it is wrong.
     pub fn integer(&mut self, key: &'static Key) -> u64 {
-        let default = || key.value.parse().expect("keys read this way have a default that a test has parsed");
+        let default = || key.value.parse().expect("keys read this way have a value that a test has parsed");
         let Some(found) = self.found(key) else { return default() };
         let Some(written) = found.get_ref().as_integer() else {
             return self.mistyped(key, found.get_ref()).unwrap_or_else(default);
@@ -194,6 +194,13 @@ impl<'a> Section<'a> {
                 default()
             }
         }
+    }
+
+    /// A whole number of a key without a default; `None` when it is absent.
+    pub fn opt_integer(&mut self, key: &'static Key) -> Option<u64> {
+        let given = self.has(key);
+        let number = self.integer(key);
+        given.then_some(number)
     }
 
     /// Yes or no, of a key that has a default.

@@ -11,35 +11,36 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::canary::Canaries;
+use super::copy::{Command, Watched};
 use super::lane::{Agenda, OpenLane};
 use super::order::{Order, Ticket};
 use super::pace::backoff;
 use super::pending::Pending;
+use super::recent::Recent;
 use super::{Deps, Valve, View};
 use crate::change::{Change, Gap, Key, Lane, Page, Read, Stamp};
 use crate::stores::contract::{Applied, Mode, Rhythm, Spot, Touched};
 use crate::stores::{Replicate, Store, StoreError, StoreState, Transition};
-use crate::watermark::{CommitError, LanePhase, Vitals};
+use crate::watermark::{CommitError, LanePhase, Seed};
 
 /// Changes read and not yet durable, at most: enough for some hundred full batches, small enough to redo in a second.
-const MOST_OUTSTANDING: usize = 10_000;
+pub(super) const MOST_OUTSTANDING: usize = 10_000;
 /// Their images, bytes, at most.
-const MOST_BYTES: usize = 64 << 20;
+pub(super) const MOST_BYTES: usize = 64 << 20;
 /// Entries of one lane's window, at most: settled ones pile up behind one that is not.
 const MOST_ENTRIES: usize = 100_000;
+/// How long a page of a copy waits for room.
+const COPY_WAIT: Duration = Duration::from_millis(20);
 /// Reads at one time, at most: a table of a thousand shards must not open a thousand connections.
-const MOST_READS: usize = 64;
+pub(super) const MOST_READS: usize = 64;
 /// A stop waits this long for what was read to become durable; what is left is read again after the start.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Between two attempts at a parked change: from this to sixteen times as long.
 pub(super) const PARKED_RETRY: Duration = Duration::from_secs(20);
-
-/// Between two showings of the vital signs while busy.
-const SHOW_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) enum Event {
     Read { at: usize, asked: Stamp, read: Result<Read, StoreError> },
@@ -62,23 +63,23 @@ pub(super) struct Driver {
     pub(super) rhythm: Rhythm,
     pub(super) state: StoreState,
     pub(super) lanes: Vec<OpenLane>,
-    by_lane: HashMap<Lane, usize>,
-    agenda: Agenda,
+    pub(super) by_lane: HashMap<Lane, usize>,
+    pub(super) agenda: Agenda,
     pub(super) order: Order,
     pub(super) parked: BTreeMap<Key, ParkedRetry>,
     pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
     pub(super) pending: Pending,
     pub(super) committing: bool,
     pub(super) commit_failures: u32,
-    reads: usize,
+    pub(super) reads: usize,
     pub(super) applies: usize,
-    surveying: bool,
-    next_survey: Duration,
+    pub(super) surveying: bool,
+    pub(super) next_survey: Duration,
     survey_failures: u32,
     pub(super) outstanding: usize,
     pub(super) bytes: usize,
     /// Until when writes of a former process may still land.
-    former_strays: Duration,
+    pub(super) former_strays: Duration,
     /// No write before this: throttled, or strays of a former process may still land.
     pub(super) write_gate: Duration,
     pub(super) write_failures: u32,
@@ -86,11 +87,14 @@ pub(super) struct Driver {
     pub(super) canaries: Option<Canaries>,
     pub(super) last_progress: Option<Stamp>,
     pub(super) source_answered: Option<Stamp>,
-    next_show: Duration,
+    pub(super) recent: Recent,
+    pub(super) watched: Option<Watched>,
+    commands: mpsc::Receiver<Command>,
+    pub(super) next_show: Duration,
     /// The last showing was left out: it is due.
-    hidden: bool,
+    pub(super) hidden: bool,
     pub(super) valve: watch::Receiver<Valve>,
-    view: watch::Sender<View>,
+    pub(super) view: watch::Sender<View>,
     stop: CancellationToken,
 }
 
@@ -101,6 +105,7 @@ impl Driver {
         state: StoreState,
         valve: watch::Receiver<Valve>,
         view: watch::Sender<View>,
+        commands: mpsc::Receiver<Command>,
         stop: CancellationToken,
     ) -> Self {
         let rhythm = store.rhythm();
@@ -136,6 +141,9 @@ impl Driver {
             canaries,
             last_progress: None,
             source_answered: None,
+            recent: Recent::default(),
+            watched: None,
+            commands,
             next_show: Duration::ZERO,
             hidden: false,
             valve,
@@ -178,6 +186,7 @@ impl Driver {
                     }
                     self.agenda.hurry();
                 }
+                Some(command) = self.commands.recv() => self.on_command(command, closed, self.deps.clock.now()),
                 () = clock.sleep(nap) => {}
             }
         }
@@ -244,8 +253,17 @@ impl Driver {
             && let Some(at) = self.agenda.take(now.mono)
         {
             let lane = &mut self.lanes[at];
+            if lane.detached {
+                continue;
+            }
             if lane.window.len() >= MOST_ENTRIES {
                 self.agenda.add(now.mono + Duration::from_secs(1), at);
+                continue;
+            }
+            let copies = !lane.lane.is_tail();
+            if copies && (self.outstanding >= MOST_OUTSTANDING / 2 || self.bytes >= MOST_BYTES / 2) {
+                // The other half is for the tails.
+                self.agenda.add(now.mono + COPY_WAIT, at);
                 continue;
             }
             let record = self.state.lanes.get(&lane.lane).filter(|r| r.phase == LanePhase::Reading).cloned();
@@ -256,8 +274,13 @@ impl Driver {
             };
             self.reads += 1;
             let (store, name, from) = (Arc::clone(&self.store), lane.lane.clone(), lane.read_from.clone());
+            if copies {
+                self.recent.begin(now.mono);
+            }
+            let shelf = self.shelf();
             self.events.push(Box::pin(async move {
-                let spot = Spot { incarnation: &incarnation, lane: &name, record: &record, from: from.as_ref() };
+                let (from, shelf) = (from.as_ref(), &shelf);
+                let spot = Spot { incarnation: &incarnation, lane: &name, record: &record, from, shelf };
                 let read = Self::replicate(&store).read(spot).await;
                 Event::Read { at, asked: now, read }
             }));
@@ -278,7 +301,16 @@ impl Driver {
     fn on_read(&mut self, at: usize, asked: Stamp, read: Result<Read, StoreError>, now: Stamp) {
         self.reads -= 1;
         let jitter = self.deps.ids.fresh()[0];
+        let copies = !self.lanes[at].lane.is_tail();
         match read {
+            _ if self.lanes[at].detached => {}
+            Ok(Read::Part(part)) => self.on_part(at, asked, part, now),
+            Err(error) if copies => {
+                self.deps.meter.error(error.class);
+                self.troubles.copy.failed(&error.chain(), "a copy does not go on");
+                let lane = &mut self.lanes[at];
+                lane.due = now.mono + lane.pace.failure(jitter);
+            }
             Ok(read) => {
                 self.source_answered = Some(now);
                 self.troubles.source.cleared();
@@ -287,9 +319,8 @@ impl Driver {
                     Read::Empty { asked_at } => {
                         let run = self.rhythm.empty_run;
                         let lane = &mut self.lanes[at];
-                        let tip = lane.empties.empty(asked_at, run);
-                        if let Some(tip) = tip.and_then(|tip| Canaries::credit(self.canaries.as_ref(), tip)) {
-                            lane.window.push_tip(tip);
+                        if let Some(tip) = lane.empties.empty(asked_at, run) {
+                            lane.window.push_tip(tip, Canaries::worth(self.canaries.as_ref(), tip));
                             lane.moved = true;
                             self.pending.tip(now.mono);
                         }
@@ -302,9 +333,10 @@ impl Driver {
                         lane.window.push_end(children);
                         (lane.ended, lane.moved) = (true, true);
                         self.pending.urgent();
-                        self.note_end(at);
+                        self.note_end(at, false);
                     }
                     Read::Lost { why } => self.on_lost(at, why, now),
+                    Read::Part(_) => {}
                 }
             }
             Err(error) => {
@@ -319,8 +351,11 @@ impl Driver {
                 }
             }
         }
+        if copies {
+            self.recent.end(asked.mono);
+        }
         let lane = &self.lanes[at];
-        if !lane.ended {
+        if !lane.ended && !lane.detached {
             self.agenda.add(lane.due, at);
         }
     }
@@ -342,6 +377,7 @@ impl Driver {
                 self.pending.violation(&name, change.at, through);
             }
             let lane = &mut self.lanes[at];
+            self.recent.read(&change.key, now.mono);
             lane.read_from = Some(change.position.clone());
             let entry = lane.window.push_change(change.position.clone(), change.at, change.size);
             if canary.is_some_and(|canary| self.on_sighting((at, entry), &canary, change.at, asked, now)) {
@@ -373,10 +409,24 @@ impl Driver {
             Transition::Drain { lane, .. } => self.by_lane.get(lane).and_then(|at| self.lanes[*at].proved),
             _ => None,
         };
+        if let Some(epoch) = touched.left {
+            self.pending.clear_epoch(self.store.id(), epoch);
+        }
+        if let Some(epoch) = touched.copied {
+            self.pending.clear_copy(self.store.id(), epoch);
+        }
+        for key in &touched.unparked {
+            self.parked.remove(key);
+            self.pending.parked.insert(key.clone());
+        }
+        if self.state.parked.is_empty() {
+            self.troubles.parked.cleared();
+        }
+        self.detach(&touched);
         // A lane that should have been in the minimum when the watermark passed it.
-        if let Some(published) = self.state.record.through {
+        if let Some(published) = self.state.record.through.filter(|_| self.state.record.seed != Seed::Pending) {
             for (lane, record) in touched.lanes.iter().filter_map(|l| Some((l, self.state.lanes.get(l)?))) {
-                let live = matches!(record.phase, LanePhase::Waiting | LanePhase::Reading);
+                let live = matches!(record.phase, LanePhase::Waiting | LanePhase::Reading) && lane.is_tail();
                 if live && record.through.is_none_or(|through| through < published) {
                     self.pending.unseen(lane, record.through.unwrap_or(record.first_seen), published);
                 }
@@ -385,6 +435,21 @@ impl Driver {
         self.open_lanes(&touched.lanes, parent);
         if before != self.state.record || touched != Touched::default() {
             self.pending.decision(touched);
+        }
+    }
+
+    /// Lets go of lanes that are none any more, and, in a new epoch, of all that do not go on as they were.
+    fn detach(&mut self, touched: &Touched) {
+        let goes_on = |lane: &Lane| self.state.lanes.get(lane).is_some_and(|record| !record.initial);
+        let mut gone: Vec<Lane> = touched.retired.clone();
+        if touched.left.is_some() {
+            gone.extend(self.by_lane.keys().filter(|lane| !lane.is_tail() || !goes_on(lane)).cloned());
+        }
+        for lane in gone {
+            if let Some(at) = self.by_lane.remove(&lane) {
+                (self.lanes[at].detached, self.lanes[at].ended) = (true, true);
+                self.note_end(at, true);
+            }
         }
     }
 
@@ -427,76 +492,5 @@ impl Driver {
                 self.next_survey = now.mono + backoff(self.survey_failures, self.deps.ids.fresh()[0]);
             }
         }
-    }
-
-    /// How long there is nothing to do, at most a second so that the vital signs stay fresh.
-    fn nap(&self, closed: bool) -> Duration {
-        let stamp = self.deps.clock.now();
-        let now = stamp.mono;
-        let mut wake = if self.hidden { self.next_show } else { now + Duration::from_secs(1) };
-        if !closed {
-            let room = self.outstanding < MOST_OUTSTANDING && self.bytes < MOST_BYTES && self.reads < MOST_READS;
-            let due = self.agenda.next().filter(|_| room);
-            let survey =
-                Some(self.next_survey).filter(|_| !self.surveying && !self.committing && !self.pending.decisions());
-            let parked = self.parked.values().map(|p| p.due).min();
-            let gate = Some(self.write_gate).filter(|at| *at > now && self.order.has_ready());
-            for at in [due, self.order.next_wake(), survey, parked, gate, self.canary_due(stamp)].into_iter().flatten() {
-                wake = wake.min(at);
-            }
-        }
-        if !self.committing
-            && let Some(at) = self.pending.due()
-        {
-            wake = wake.min(at);
-        }
-        wake.saturating_sub(now).max(Duration::from_millis(1))
-    }
-
-    /// Shows the vital signs, and to a promotion what is left.
-    fn show(&mut self, closed: bool) {
-        let now = self.deps.clock.now();
-        // That it flows again is shown at once: the next close must not take the last one's quiet for its own.
-        self.hidden = !closed && now.mono < self.next_show && !self.view.borrow().closed;
-        if self.hidden {
-            return;
-        }
-        self.next_show = now.mono + SHOW_EVERY;
-        let at_rest = self.applies == 0
-            && !self.committing
-            && self.pending.is_empty()
-            && now.mono >= self.former_strays
-            && self.order.strays_until(now.mono).is_none();
-        if !self.committing && self.commit_failures == 0 {
-            self.lanes.iter_mut().for_each(OpenLane::settle);
-        }
-        let settled = self.lanes.iter().filter(|l| l.unfinished()).map(|l| l.settled).min().unwrap_or(Some(now.mono));
-        let view = View {
-            backlog: self.outstanding as u64,
-            settled,
-            source_trouble: self.troubles.source.text(),
-            closed: closed && at_rest,
-            quiet: false,
-        };
-        self.view.send_if_modified(|have| {
-            let changed = *have != view;
-            *have = view;
-            changed
-        });
-        let canary = self.canary_signs(now);
-        self.deps.board.post(
-            self.store.id(),
-            Vitals {
-                backlog_items: self.outstanding as u64,
-                failed_items: self.state.parked.len() as u64,
-                last_progress: self.last_progress,
-                source_answered: self.source_answered,
-                retention_headroom: super::pending::headroom(&self.state, now),
-                // Behind a closed valve nobody reads or writes any more: what was wrong then is no trouble now.
-                trouble: self.troubles.sentence().filter(|_| !(closed && at_rest)),
-                canary,
-                assumptions: Some(self.assumptions()),
-            },
-        );
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument as _;
 
+use super::copy::Command;
 use super::driver::Driver;
 use super::{Deps, LoadError, Valve, View, load};
 use crate::change::StoreId;
@@ -16,12 +17,17 @@ use crate::seams::{SharedClock, timeout};
 use crate::stores::Store;
 use crate::supervise::{TaskKind, Tasks};
 
+/// Commands that wait for one driver: humans type them.
+const COMMANDS: usize = 4;
+/// A command is answered within this, or its outcome is unknown.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Longer than any write can be in flight, and a stray of it can land: then something is wrong, and the promotion says so.
 const CLOSE_WITHIN: Duration = Duration::from_secs(90);
 
 struct Member {
     store: StoreId,
     view: watch::Receiver<View>,
+    commands: mpsc::Sender<Command>,
 }
 
 /// The drivers of all replicating stores.
@@ -48,8 +54,9 @@ impl Fleet {
             let deps = deps(store);
             let state = load(deps.index.as_ref(), store.id())?;
             let (show, view) = watch::channel(View::default());
-            let driver = Driver::new(Arc::clone(store), deps, state, valve.subscribe(), show, tasks.stopping());
-            members.push(Member { store: store.id().clone(), view });
+            let (commands, orders) = mpsc::channel(COMMANDS);
+            let driver = Driver::new(Arc::clone(store), deps, state, valve.subscribe(), show, orders, tasks.stopping());
+            members.push(Member { store: store.id().clone(), view, commands });
             drivers.push((store.id().to_string(), driver));
         }
         for (name, driver) in drivers {
@@ -57,6 +64,22 @@ impl Fleet {
             tasks.spawn(TaskKind::Driver, name, driver.run().instrument(span));
         }
         Ok(Arc::new(Self { members, valve, clock }))
+    }
+
+    /// Copies a store anew, or lets the copy under way remove up to `allowed` items of the standby that the source does not
+    /// have. Gives what follows, in words, once the wish is durable; or why not. `None` for a store that is none of these.
+    pub async fn reseed(&self, store: &StoreId, allowed: u64) -> Option<Result<String, String>> {
+        let member = self.members.iter().find(|member| member.store == *store)?;
+        let (answer, answered) = oneshot::channel();
+        let gone = || Err("the driver of the store has stopped".to_owned());
+        if member.commands.send(Command::Reseed { allowed, answer }).await.is_err() {
+            return Some(gone());
+        }
+        Some(match timeout(self.clock.as_ref(), ANSWER_WITHIN, answered).await {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => gone(),
+            None => Err("the index did not take it in time; look at the status before asking again".to_owned()),
+        })
     }
 
     /// Every driver has ended and nothing that it sent can land any more: the next process need not wait for strays

@@ -20,6 +20,8 @@ pub(super) struct OpenLane {
     pub(super) due: Duration,
     /// Nothing more will be read.
     pub(super) ended: bool,
+    /// It is no lane of the store any more; what of it is still being written settles here.
+    pub(super) detached: bool,
     /// The window has entries that may have become passable since it was last advanced.
     pub(super) moved: bool,
     /// When evidence of this lane last became durable in the standby.
@@ -43,6 +45,7 @@ impl OpenLane {
             read_from: position,
             due: Duration::ZERO,
             ended: false,
+            detached: false,
             moved: false,
             proved,
             given: VecDeque::new(),

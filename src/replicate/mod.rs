@@ -8,6 +8,7 @@
 //! decides is pure and tested alone: the window of a lane, the order per key, the pace of reads.
 
 mod canary;
+mod copy;
 mod driver;
 mod fleet;
 mod lane;
@@ -15,7 +16,9 @@ mod load;
 mod order;
 mod pace;
 mod pending;
+mod recent;
 mod trouble;
+mod vitals;
 mod window;
 mod writes;
 

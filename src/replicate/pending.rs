@@ -3,20 +3,24 @@
 //! Group commit: progress waits up to a quarter of a second for more, a decision about lanes or a parked change does not
 //! wait (RK-2). One commit is under way at a time; if it fails, what it held goes into the next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use super::copy::Answer;
 use super::driver::{Driver, Event, ParkedRetry};
 use super::pace::backoff;
 use super::window::verified;
-use crate::change::{Change, Key, Lane, Reason, SourceTime, Stamp};
+use crate::change::{Change, Key, Lane, Reason, SourceTime, Stamp, StoreId};
 use crate::stores::StoreState;
 use crate::stores::contract::{Mode, Touched};
-use crate::watermark::{CommitError, LanePhase, LaneRecord, Mark, ParkedRecord, Record, Retraction, Row, Seed, Txn};
+use crate::watermark::keys::Prefix;
+use crate::watermark::{
+    CommitError, DirtyRecord, LanePhase, LaneRecord, Mark, ParkedRecord, Record, Retraction, Row, Seed, Txn,
+};
 
 /// How long durable changes wait for company.
 const CHANGES_WAIT: Duration = Duration::from_millis(250);
@@ -28,11 +32,21 @@ const TIP_WAIT: Duration = Duration::from_millis(900);
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
 
 /// What the next commit holds.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Pending {
     lanes: BTreeSet<Lane>,
     retired: BTreeSet<Lane>,
-    parked: BTreeSet<Key>,
+    pub(super) parked: BTreeSet<Key>,
+    /// Keys that the scan found, as rows.
+    pub(super) seen: Vec<Row>,
+    /// Keys that differ.
+    pub(super) dirty: BTreeMap<Key, DirtyRecord>,
+    /// Keys that differ no more.
+    pub(super) mended: Vec<Key>,
+    /// What is void altogether.
+    clears: Vec<Prefix>,
+    /// Who waits for this to be durable, and what they are told then.
+    pub(super) answers: Vec<(String, Answer)>,
     decided: bool,
     urgent: bool,
     changes: u64,
@@ -59,6 +73,25 @@ impl Pending {
     pub(super) fn decision(&mut self, touched: Touched) {
         self.lanes.extend(touched.lanes);
         self.retired.extend(touched.retired);
+        (self.decided, self.urgent) = (true, true);
+    }
+
+    /// What is kept of this epoch's copy is void, and so is what was to be kept.
+    pub(super) fn clear_copy(&mut self, store: &StoreId, epoch: u64) {
+        self.seen.clear();
+        self.dirty.clear();
+        self.mended.clear();
+        self.clears.extend([Prefix::seen(store, epoch), Prefix::dirty(store)]);
+    }
+
+    /// The whole epoch is void.
+    pub(super) fn clear_epoch(&mut self, store: &StoreId, epoch: u64) {
+        self.clear_copy(store, epoch);
+        self.clears.push(Prefix::lanes_of(store, epoch));
+    }
+
+    /// A command changed the record.
+    pub(super) fn command(&mut self) {
         (self.decided, self.urgent) = (true, true);
     }
 
@@ -104,6 +137,13 @@ impl Pending {
         self.lanes.extend(failed.lanes);
         self.retired.extend(failed.retired);
         self.parked.extend(failed.parked);
+        self.clears.splice(0..0, failed.clears);
+        self.seen.extend(failed.seen);
+        for (key, record) in failed.dirty {
+            self.dirty.entry(key).or_insert(record);
+        }
+        self.mended.extend(failed.mended);
+        self.answers.extend(failed.answers);
         self.decided |= failed.decided;
         self.changes += failed.changes;
         if self.violation.is_none() {
@@ -125,6 +165,10 @@ impl Driver {
         }
         self.advance_lanes(now);
         self.advance_canaries(now);
+        let store = Arc::clone(&self.store);
+        for transition in Self::replicate(&store).proceed(&self.state, now.wall, self.deps.skew()) {
+            self.decide(&transition, now);
+        }
         let violation = self.pending.violation.clone();
         self.raise(violation.as_ref());
         let pending = std::mem::take(&mut self.pending);
@@ -138,7 +182,8 @@ impl Driver {
     fn advance_lanes(&mut self, now: Stamp) {
         let skew = self.deps.skew();
         let mut ended = Vec::new();
-        for open in self.lanes.iter_mut().filter(|l| l.moved) {
+        let mut pages = Vec::new();
+        for open in self.lanes.iter_mut().filter(|l| l.moved && !l.detached) {
             open.moved = false;
             let progress = open.window.advance(&self.rhythm, skew, now);
             if progress.is_empty() {
@@ -147,7 +192,12 @@ impl Driver {
             let Some(record) = self.state.lanes.get_mut(&open.lane) else { continue };
             if let Some(position) = progress.position {
                 record.position = Some(position);
+                record.initial = false;
                 self.last_progress = Some(now);
+            }
+            if !progress.pages.is_empty() {
+                self.last_progress = Some(now);
+                pages.push((open.lane.kind, progress.pages));
             }
             if let Some((through, method)) = progress.through
                 && record.through.is_none_or(|have| through >= have)
@@ -156,6 +206,7 @@ impl Driver {
             }
             if let Some(tip) = progress.tip {
                 record.tip_at = Some(tip.wall);
+                record.initial = false;
                 self.last_progress = Some(now);
             }
             open.proved = Some(now);
@@ -163,6 +214,9 @@ impl Driver {
             if let Some(children) = progress.end {
                 ended.push((open.lane.clone(), children));
             }
+        }
+        for (kind, pages) in pages {
+            self.count_pages(kind, pages);
         }
         for (lane, children) in ended {
             tracing::info!(store = %self.store.id(), %lane, children = children.len(), "lane drained");
@@ -204,6 +258,7 @@ impl Driver {
         let open = self
             .lanes
             .iter()
+            .filter(|l| l.lane.is_tail() && !l.detached)
             .filter(|l| self.state.lanes.get(&l.lane).is_some_and(|record| record.phase == LanePhase::Reading));
         self.with_canaries(open.map(|l| l.proved).min_by_key(|proved| proved.map(|p| p.mono)).flatten())
     }
@@ -221,6 +276,11 @@ impl Driver {
                 txn.puts.push((row(lane), record.encode(&row(lane))));
             }
         }
+        txn.clears.clone_from(&pending.clears);
+        txn.puts.extend(pending.seen.iter().map(|row| (row.clone(), Vec::new())));
+        let dirty = |key: &Key| Row::Dirty { store: store.clone(), key: key.clone() };
+        txn.puts.extend(pending.dirty.iter().map(|(key, record)| (dirty(key), record.encode(&dirty(key)))));
+        txn.deletes.extend(pending.mended.iter().map(dirty));
         txn.deletes.extend(pending.retired.iter().filter(|l| !self.state.lanes.contains_key(*l)).map(row));
         for key in &pending.parked {
             let row = Row::Parked { store: store.clone(), key: key.clone() };
@@ -244,9 +304,18 @@ impl Driver {
                 if pending.violation.is_some() {
                     self.deps.meter.violation();
                 }
+                for (words, answer) in pending.answers {
+                    // Whoever asked may be gone.
+                    drop(answer.send(Ok(words)));
+                }
             }
             // The fence is durable: the marks stand as they are, for ever.
-            Err(CommitError::Fenced { .. }) => self.pending = Pending::default(),
+            Err(error @ CommitError::Fenced { .. }) => {
+                let ours = std::mem::take(&mut self.pending);
+                for (_, answer) in pending.answers.into_iter().chain(ours.answers) {
+                    drop(answer.send(Err(error.to_string())));
+                }
+            }
             Err(error) => {
                 self.commit_failures = self.commit_failures.saturating_add(1);
                 let pause = backoff(self.commit_failures, self.deps.ids.fresh()[0]);

@@ -38,6 +38,7 @@ pub(super) struct Troubles {
     pub(super) canary: Trouble,
     pub(super) missing: Trouble,
     pub(super) assumptions: Trouble,
+    pub(super) copy: Trouble,
 }
 
 impl Troubles {
@@ -52,6 +53,7 @@ impl Troubles {
             ("writing a canary to prodX", &self.canary),
             ("canaries", &self.missing),
             ("assumptions", &self.assumptions),
+            ("copying", &self.copy),
         ];
         let texts: Vec<String> =
             named.iter().filter_map(|(name, t)| t.text.as_ref().map(|text| format!("{name}: {text}"))).collect();

@@ -36,7 +36,7 @@ impl Driver {
         let jitter = self.deps.ids.fresh()[0];
         let pause = |failures: u32| backoff(failures, jitter);
         let mut slow = false;
-        let mut done = 0;
+        let (mut done, mut canaries) = (0, 0);
         let missing = std::iter::repeat(Outcome::Retry(Class::Unknown));
         for (change, outcome) in changes.iter().zip(applied.outcomes.into_iter().chain(missing)) {
             let durable = outcome == Outcome::Done;
@@ -46,21 +46,28 @@ impl Driver {
             }
             let resolved = self.order.resolve(&change.key, outcome, now.mono, &pause);
             if durable {
+                done += 1;
                 self.unpark(&change.key);
-                if self.sighting(change).is_none() {
-                    done += 1;
+                let ours = self.sighting(change).is_some();
+                canaries += u64::from(ours);
+                // An image of a copy has no commit time to be late after.
+                if !ours && resolved.settled.last().is_none_or(|ticket| self.lanes[ticket.lane].lane.is_tail()) {
                     self.deps.meter.latency(now.wall.since(change.at));
                 }
             }
             if let Some((change, reason, tickets)) = resolved.parked {
-                let lane = tickets.last().map(|ticket| self.lanes[ticket.lane].lane.clone());
-                self.park(lane, change, reason, now);
+                let lane = tickets.last().map(|ticket| &self.lanes[ticket.lane]);
+                // What a lane that was left behind still had to say is in the copy.
+                if lane.is_none_or(|lane| !lane.detached) {
+                    let lane = lane.map(|lane| lane.lane.clone());
+                    self.park(lane, change, reason, now);
+                }
                 self.settle(&tickets, now);
             }
             self.settle(&resolved.settled, now);
         }
         if done > 0 {
-            self.deps.meter.applied(done);
+            self.deps.meter.applied(done - canaries);
             self.last_progress = Some(now);
         }
         if slow {

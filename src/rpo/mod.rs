@@ -87,8 +87,10 @@ pub fn assess(now: Stamp, skew: Duration, store: &StoreId, marks: &Watermarks, t
     let none = Mark { record: crate::watermark::StoreRecord::default(), proved: None };
     let mark = marks.stores.get(store).unwrap_or(&none);
     let last_proof = mark.proved.map(|proved| now.since(proved));
-    // The watermark of a store that is not seeded says nothing, even if a record of it exists.
-    let watermark = mark.record.through.filter(|_| matches!(mark.record.seed, Seed::Done { .. }));
+    // The watermark of a store that is not seeded says nothing, even if a record of it exists. One that stands frozen by a
+    // gap goes on saying what it said while a re-seed heals it.
+    let stands = matches!(mark.record.seed, Seed::Done { .. }) || mark.record.gap.is_some();
+    let watermark = mark.record.through.filter(|_| stands);
     let state = if marks.fence.is_some() {
         State::Fenced
     } else if mark.record.paused_until.is_some_and(|until| now.wall < until) {

@@ -4,7 +4,6 @@
 //! owns what its source means. Decisions about lanes are made by the kind as pure values ([`Transition`]) and carried out
 //! by the spine in one atomic write, so a crash finds either all of a decision or none of it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +12,11 @@ use bytes::Bytes;
 
 use super::StoreError;
 use super::canary::Canary;
-use crate::change::{Change, Gap, Key, Lane, LaneSeed, Method, Outcome, Position, Read, SourceTime, Stamp, StoreId};
+use crate::change::{Change, Key, Lane, Method, Outcome, Position, Read, SourceTime, Stamp, StoreId};
 use crate::promote::Step;
-use crate::watermark::{LanePhase, LaneRecord, ParkedRecord, Seed, StoreRecord, Watermarks};
+use crate::watermark::{LaneRecord, ParkedRecord, Watermarks};
+
+pub use super::state::{Reseed, StoreState, Touched, Transition};
 
 /// One thing that is kept warm.
 pub trait Store: Send + Sync {
@@ -87,6 +88,19 @@ pub trait Replicate: Send + Sync {
     /// Looks at what the source is now (its identity, its lanes) and decides what follows from it. Reads only.
     async fn survey(&self, state: &StoreState, now: Stamp) -> Result<Vec<Transition>, StoreError>;
 
+    /// What follows from the state alone, with every commit: a copy that goes on to its next stage, or is complete. Pure.
+    /// `skew` bounds how far our clock is from the source's.
+    fn proceed(&self, state: &StoreState, now: SourceTime, skew: Duration) -> Vec<Transition> {
+        let _ = (state, now, skew);
+        Vec::new()
+    }
+
+    /// What keeps a copy from its end that only a human can mend, and what to do. Pure.
+    fn held(&self, state: &StoreState) -> Option<String> {
+        let _ = state;
+        None
+    }
+
     /// Reads on in a lane. Reading again from the same position repeats the same changes, none is ever skipped.
     async fn read(&self, spot: Spot<'_>) -> Result<Read, StoreError>;
 
@@ -106,8 +120,17 @@ pub trait Replicate: Send + Sync {
     fn decode(&self, key: &Key, parked: &ParkedRecord, body: &[u8]) -> Result<Change, StoreError>;
 }
 
+/// What the spine has put aside for the lanes of a copy.
+pub trait Shelf: Send + Sync {
+    /// Did the scan of this epoch find the key in the source? `false` when that is not known.
+    fn seen(&self, key: &Key) -> bool;
+
+    /// The first `most` dirty keys after `after`, in key order, each with the change that [`Replicate::encode`] kept.
+    fn dirty(&self, after: Option<&Key>, most: usize) -> Result<Vec<(Key, Bytes)>, StoreError>;
+}
+
 /// Where a read goes on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Spot<'a> {
     /// Which source, as it was adopted.
     pub incarnation: &'a str,
@@ -117,6 +140,8 @@ pub struct Spot<'a> {
     pub record: &'a LaneRecord,
     /// The last position that was handed out; `None` when there was none.
     pub from: Option<&'a Position>,
+    /// For the lanes of a copy.
+    pub shelf: &'a dyn Shelf,
 }
 
 /// What became of the changes of one `apply`.
@@ -126,155 +151,6 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
     /// What went wrong, if anything did, for a human.
     pub trouble: Option<StoreError>,
-}
-
-/// What a survey or the end of a lane decides. Applied to [`StoreState`] and to the index in one write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Transition {
-    /// The source was seen for the first time: this is what we copy.
-    Adopt {
-        /// Its identity.
-        incarnation: String,
-    },
-    /// A lane is registered. A child inherits its parent's watermark, never now and never infinity (DS-11).
-    Discover(LaneSeed),
-    /// A lane was read to its end, everything in it is durable, and its children are registered with it (LE-6).
-    Drain {
-        /// The lane.
-        lane: Lane,
-        /// Its children.
-        children: Vec<LaneSeed>,
-    },
-    /// A lane's history was lost.
-    Lose {
-        /// The lane.
-        lane: Lane,
-        /// How.
-        gap: Gap,
-    },
-    /// The whole store lost history.
-    Break(Gap),
-    /// A drained lane that the source no longer lists is forgotten.
-    Retire(Lane),
-    /// Everything that existed before the tail began is in the standby.
-    Seeded,
-}
-
-/// All that is known durably about one store, in memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StoreState {
-    /// The store's own record.
-    pub record: StoreRecord,
-    /// The lanes of the current epoch.
-    pub lanes: BTreeMap<Lane, LaneRecord>,
-    /// Changes that the standby refuses.
-    pub parked: BTreeMap<Key, ParkedRecord>,
-}
-
-/// The rows that a [`StoreState`] change touched.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Touched {
-    /// Lanes written.
-    pub lanes: Vec<Lane>,
-    /// Lanes deleted.
-    pub retired: Vec<Lane>,
-}
-
-impl StoreState {
-    /// Applies a decision. Idempotent: applying it again changes nothing.
-    pub fn apply(&mut self, transition: &Transition, now: SourceTime) -> Touched {
-        let mut touched = Touched::default();
-        match transition {
-            Transition::Adopt { incarnation } => {
-                self.record.incarnation.get_or_insert_with(|| incarnation.clone());
-            }
-            Transition::Discover(seed) => self.discover(seed, now, &mut touched),
-            Transition::Drain { lane, children } => {
-                for child in children {
-                    self.discover(child, now, &mut touched);
-                }
-                self.close(lane, LanePhase::Drained, now, &mut touched);
-            }
-            Transition::Lose { lane, gap } => {
-                // Not if it was drained while the survey that misses it was under way.
-                if self.live_lanes().any(|(live, _)| live == lane) {
-                    self.record.gap.get_or_insert_with(|| gap.clone());
-                    self.close(lane, LanePhase::Lost, now, &mut touched);
-                }
-            }
-            Transition::Break(gap) => {
-                self.record.gap.get_or_insert_with(|| gap.clone());
-            }
-            Transition::Retire(lane) => {
-                if self.lanes.remove(lane).is_some() {
-                    touched.retired.push(lane.clone());
-                }
-            }
-            Transition::Seeded => {
-                if self.record.seed == Seed::Pending {
-                    self.record.seed = Seed::Done { at: now };
-                }
-            }
-        }
-        self.open_ready(&mut touched);
-        touched
-    }
-
-    /// Parents first (DS-4): a waiting lane may be read once its parent is closed, with every change of it durable, or was
-    /// never there.
-    fn open_ready(&mut self, touched: &mut Touched) {
-        let closed =
-            |lane: &Lane| self.lanes.get(lane).is_none_or(|r| matches!(r.phase, LanePhase::Drained | LanePhase::Lost));
-        let ready: Vec<Lane> = self
-            .lanes
-            .iter()
-            .filter(|(_, r)| r.phase == LanePhase::Waiting && r.parent.as_ref().is_none_or(closed))
-            .map(|(lane, _)| lane.clone())
-            .collect();
-        for lane in ready {
-            if let Some(record) = self.lanes.get_mut(&lane) {
-                record.phase = LanePhase::Reading;
-                touched.lanes.push(lane);
-            }
-        }
-    }
-
-    fn discover(&mut self, seed: &LaneSeed, now: SourceTime, touched: &mut Touched) {
-        if self.lanes.contains_key(&seed.lane) {
-            return;
-        }
-        let parent = seed.parent.as_ref().and_then(|lane| self.lanes.get(lane));
-        let record = LaneRecord {
-            parent: seed.parent.clone(),
-            born: seed.born,
-            first_seen: now,
-            phase: LanePhase::Waiting,
-            position: None,
-            // Never now and never infinity: what the parent proved, or, for a lane that has none, what the store has
-            // published; nothing at all during adoption.
-            through: parent.map_or(self.record.through, |p| p.through),
-            method: parent.map_or(Method::Assumed, |p| p.method),
-            tip_at: None,
-            closed_at: None,
-        };
-        self.lanes.insert(seed.lane.clone(), record);
-        touched.lanes.push(seed.lane.clone());
-    }
-
-    fn close(&mut self, lane: &Lane, phase: LanePhase, now: SourceTime, touched: &mut Touched) {
-        if let Some(record) = self.lanes.get_mut(lane)
-            && matches!(record.phase, LanePhase::Waiting | LanePhase::Reading)
-        {
-            record.phase = phase;
-            record.closed_at = Some(now);
-            touched.lanes.push(lane.clone());
-        }
-    }
-
-    /// The lanes that take part in the watermark: those whose changes are not all durable in the standby.
-    pub fn live_lanes(&self) -> impl Iterator<Item = (&Lane, &LaneRecord)> {
-        self.lanes.iter().filter(|(_, r)| matches!(r.phase, LanePhase::Waiting | LanePhase::Reading))
-    }
 }
 
 /// A kind of store: what the registry knows about it.

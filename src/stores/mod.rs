@@ -8,9 +8,11 @@ pub mod contract;
 pub mod dynamodb;
 
 mod error;
+mod state;
 
-pub use contract::{Kind, Replicate, Store, StoreState, Transition};
+pub use contract::{Kind, Replicate, Store};
 pub use error::StoreError;
+pub use state::{Reseed, StoreState, Transition};
 
 /// Every kind this program knows, by name.
 pub static KINDS: &[Kind] = &[dynamodb::KIND];

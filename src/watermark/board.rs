@@ -6,6 +6,19 @@ use std::time::Duration;
 
 use crate::change::{Stamp, StoreId};
 
+/// How far a copy of what exists is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Its stage: `scan`, `sweep`, `removal` or `catch-up`.
+    pub what: &'static str,
+    /// Items done in it.
+    pub done: u64,
+    /// Items in all; an estimate of the source's, and never less than `done`.
+    pub total: u64,
+    /// When it will be through, at the rate that was seen; `None` while that is not known.
+    pub eta: Option<Duration>,
+}
+
 /// The vital signs of one store, as its driver last wrote them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vitals {
@@ -19,6 +32,8 @@ pub struct Vitals {
     pub source_answered: Option<Stamp>,
     /// Time until the source may forget a change that was not read yet; `None` when not known.
     pub retention_headroom: Option<Duration>,
+    /// How far the copy under way is.
+    pub progress: Option<Progress>,
     /// What is wrong and what to do, for a human; `None` when nothing is.
     pub trouble: Option<String>,
     /// What its canaries measured.

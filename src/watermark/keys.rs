@@ -41,6 +41,22 @@ pub enum Row {
         /// The lane.
         lane: Lane,
     },
+    /// `touched`: a key that the scan of this epoch found in the source; a cache that spares the sweep a question each.
+    Seen {
+        /// The store.
+        store: StoreId,
+        /// The epoch of the scan.
+        epoch: u64,
+        /// The first half of the SHA-256 of the key.
+        digest: [u8; 16],
+    },
+    /// `dirty`: a key for which source and standby were found to differ.
+    Dirty {
+        /// The store.
+        store: StoreId,
+        /// The key.
+        key: Key,
+    },
     /// `parked`: a change that the standby refuses.
     Parked {
         /// The store.
@@ -94,6 +110,29 @@ impl Prefix {
     pub fn lanes(store: &StoreId) -> Self {
         Self { keyspace: "shard", bytes: named(store.as_str()) }
     }
+    /// Every lane of one epoch of a store.
+    pub fn lanes_of(store: &StoreId, epoch: u64) -> Self {
+        Self { keyspace: "shard", bytes: of_epoch(store, epoch) }
+    }
+    /// Every key that the scan of an epoch found.
+    pub fn seen(store: &StoreId, epoch: u64) -> Self {
+        Self { keyspace: "touched", bytes: of_epoch(store, epoch) }
+    }
+    /// Every key of a store that differs.
+    pub fn dirty(store: &StoreId) -> Self {
+        Self { keyspace: "dirty", bytes: named(store.as_str()) }
+    }
+    /// The first key after all that start like this; `None` when there is none.
+    pub fn end(&self) -> Option<Vec<u8>> {
+        let mut bytes = self.bytes.clone();
+        while let Some(last) = bytes.pop() {
+            if let Some(next) = last.checked_add(1) {
+                bytes.push(next);
+                return Some(bytes);
+            }
+        }
+        None
+    }
     /// Every parked change of a store.
     pub fn parked(store: &StoreId) -> Self {
         Self { keyspace: "parked", bytes: named(store.as_str()) }
@@ -126,6 +165,12 @@ fn named(name: &str) -> Vec<u8> {
     bytes
 }
 
+fn of_epoch(store: &StoreId, epoch: u64) -> Vec<u8> {
+    let mut bytes = named(store.as_str());
+    bytes.extend_from_slice(&epoch.to_be_bytes());
+    bytes
+}
+
 fn split_name(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let end = bytes.iter().position(|b| *b == 0)?;
     let (name, rest) = bytes.split_at(end);
@@ -152,6 +197,8 @@ impl Row {
             Row::Meta(_) => "meta",
             Row::Store(_) => "wm",
             Row::Lane { .. } => "shard",
+            Row::Seen { .. } => "touched",
+            Row::Dirty { .. } => "dirty",
             Row::Parked { .. } => "parked",
             Row::Saga { .. } => "saga",
             Row::Audit { .. } => "audit",
@@ -165,13 +212,17 @@ impl Row {
             Row::Meta(name) => name.as_bytes().to_vec(),
             Row::Store(store) => store.as_str().as_bytes().to_vec(),
             Row::Lane { store, epoch, lane } => {
-                let mut bytes = named(store.as_str());
-                bytes.extend_from_slice(&epoch.to_be_bytes());
+                let mut bytes = of_epoch(store, *epoch);
                 bytes.push(lane_byte(lane.kind));
                 bytes.extend_from_slice(lane.name.as_bytes());
                 bytes
             }
-            Row::Parked { store, key } => {
+            Row::Seen { store, epoch, digest } => {
+                let mut bytes = of_epoch(store, *epoch);
+                bytes.extend_from_slice(digest);
+                bytes
+            }
+            Row::Parked { store, key } | Row::Dirty { store, key } => {
                 let mut bytes = named(store.as_str());
                 bytes.extend_from_slice(&key.0);
                 bytes
@@ -200,9 +251,16 @@ impl Row {
                 let lane = Lane { kind: lane_kind(*kind)?, name: text(name)?.into() };
                 Some(Row::Lane { store: StoreId::new(store).ok()?, epoch: number(epoch)?, lane })
             }
-            "parked" => {
+            "touched" => {
+                let (store, rest) = split_name(bytes)?;
+                let (epoch, digest) = rest.split_at_checked(8)?;
+                let digest = digest.try_into().ok()?;
+                Some(Row::Seen { store: StoreId::new(store).ok()?, epoch: number(epoch)?, digest })
+            }
+            "parked" | "dirty" => {
                 let (store, key) = split_name(bytes)?;
-                Some(Row::Parked { store: StoreId::new(store).ok()?, key: Key(key.to_vec().into()) })
+                let (store, key) = (StoreId::new(store).ok()?, Key(key.to_vec().into()));
+                Some(if keyspace == "parked" { Row::Parked { store, key } } else { Row::Dirty { store, key } })
             }
             "saga" => {
                 let (promotion, seq) = split_name(bytes)?;
@@ -228,6 +286,11 @@ mod tests {
                 Row::Lane { store: store.clone(), epoch: 258, lane: Lane::tail("s-1") },
                 "6f72646572730000000000000001 0201732d31",
             ),
+            (
+                Row::Seen { store: store.clone(), epoch: 258, digest: [7; 16] },
+                "6f72646572730000000000000001020707070707070707 0707070707070707",
+            ),
+            (Row::Dirty { store: store.clone(), key: Key(vec![0, 255, 7].into()) }, "6f72646572730000ff07"),
             (Row::Parked { store, key: Key(vec![0, 255, 7].into()) }, "6f72646572730000ff07"),
             (Row::Saga { promotion: "p1".into(), seq: 3 }, "7031000000000000000003"),
             (Row::Audit { seq: 9 }, "0000000000000009"),
@@ -257,6 +320,16 @@ mod tests {
             );
         }
         assert_eq!(Row::parse("shard", b"orders\0\0\0\0\0\0\0\0\x01\x09name"), None);
+    }
+
+    #[test]
+    fn the_end_of_a_prefix_is_behind_all_of_it_and_before_the_rest() {
+        let store = StoreId::new("orders").unwrap();
+        let prefix = Prefix::seen(&store, 0xff);
+        let end = prefix.end().unwrap();
+        assert!(Row::Seen { store: store.clone(), epoch: 0xff, digest: [0xff; 16] }.bytes() < end);
+        assert!(Row::Seen { store, epoch: 0x100, digest: [0; 16] }.bytes() >= end);
+        assert_eq!(Prefix { keyspace: "touched", bytes: vec![0xff, 0xff] }.end(), None);
     }
 
     #[test]

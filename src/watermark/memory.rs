@@ -88,6 +88,10 @@ impl State {
 
     fn sync(&mut self, count: usize) {
         for Written { txn, next, .. } in self.tail.drain(..count).collect::<Vec<_>>() {
+            for prefix in &txn.clears {
+                let inside = |key: &(&str, Vec<u8>)| key.0 == prefix.keyspace && key.1.starts_with(&prefix.bytes);
+                self.rows.retain(|key, _| !inside(key));
+            }
             for (row, value) in txn.writes() {
                 let key = (row.keyspace(), row.bytes());
                 match value {

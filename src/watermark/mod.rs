@@ -18,9 +18,9 @@ pub mod records;
 pub mod rocks;
 mod writer;
 
-pub use board::{Assumptions, Board, CanarySigns, Vitals};
+pub use board::{Assumptions, Board, CanarySigns, Progress, Vitals};
 pub use keys::Row;
-pub use records::{LanePhase, LaneRecord, ParkedRecord, Record, Seed, StoreRecord};
+pub use records::{DirtyRecord, LanePhase, LaneRecord, ParkedRecord, Record, Seed, SeedRun, StoreRecord, Wanted};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -85,12 +85,14 @@ pub enum IndexError {
     Record(#[from] records::BadRecord),
 }
 
-/// One atomic change of the index. Its parts are written in the order of the fields: a row that is both put and deleted
-/// is deleted.
+/// One atomic change of the index. Its parts are written in the order of the fields, but the clears come first: a row that
+/// is both put and deleted is deleted.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Txn {
     /// The stores whose mark changes, with the new mark.
     pub marks: Vec<(StoreId, Mark)>,
+    /// Sets of rows to delete, before anything of this transaction is written. Marks and `meta` rows are in none.
+    pub clears: Vec<keys::Prefix>,
     /// Rows to write, encoded with [`Record::encode`]. Marks and `meta` rows are the index's own: [`CommitError::Reserved`].
     pub puts: Vec<(Row, Vec<u8>)>,
     /// Rows to delete; a row that does not exist is no error.
@@ -185,6 +187,12 @@ pub enum CommitError {
         /// The row.
         row: Row,
     },
+    /// Rows that only the index itself writes are never cleared.
+    #[error("the rows of {keyspace} are the index's own and are never cleared")]
+    Unclearable {
+        /// Whose.
+        keyspace: &'static str,
+    },
     /// The writer has stopped.
     #[error("the index is closed")]
     Closed,
@@ -225,6 +233,19 @@ pub trait Index: Send + Sync {
     /// Reads every row that starts like `prefix`, in key order.
     fn scan(&self, prefix: &keys::Prefix) -> Result<Vec<(Row, Vec<u8>)>, IndexError>;
 
+    /// Reads the first `most` rows that start like `prefix` and come after the row `after`, in key order. An index that may
+    /// hold many rows reads only what it gives.
+    fn range(
+        &self,
+        prefix: &keys::Prefix,
+        after: Option<&Row>,
+        most: usize,
+    ) -> Result<Vec<(Row, Vec<u8>)>, IndexError> {
+        let after = after.map(Row::bytes);
+        let behind = |row: &Row| after.as_ref().is_none_or(|at| row.bytes() > *at);
+        Ok(self.scan(prefix)?.into_iter().filter(|(row, _)| behind(row)).take(most).collect())
+    }
+
     /// Is the storage in order? `Err` names what is wrong with it and what to do; the index may heal by itself.
     fn health(&self) -> Result<(), String>;
 }
@@ -235,6 +256,9 @@ pub(crate) fn admit(marks: &mut Watermarks, txn: &Txn) -> Result<(), CommitError
     let own = |row: &&Row| matches!(row, Row::Store(_) | Row::Meta(_));
     if let Some(row) = txn.puts.iter().map(|(row, _)| row).chain(&txn.deletes).find(own) {
         return Err(CommitError::Reserved { row: row.clone() });
+    }
+    if let Some(prefix) = txn.clears.iter().find(|p| matches!(p.keyspace, "wm" | "meta")) {
+        return Err(CommitError::Unclearable { keyspace: prefix.keyspace });
     }
     for (store, mark) in &txn.marks {
         if let Some(fence) = &marks.fence {

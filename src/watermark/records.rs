@@ -118,6 +118,50 @@ pub enum Seed {
     },
 }
 
+/// The copy of what was there before the tail began: under way, or the last one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SeedRun {
+    /// Our wall clock when it began: the positions of all lanes were durable by then.
+    pub started_at: SourceTime,
+    /// Items of the source when it began, as the source counts them; an estimate, 0 when it does not say.
+    #[serde(default)]
+    pub total: u64,
+    /// Their size, bytes; an estimate, 0 when the source does not say.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Items of the source that were looked at, and are durable in the standby or will be by a newer change.
+    #[serde(default)]
+    pub copied: u64,
+    /// The standby was not empty: it is searched for what the source does not have.
+    #[serde(default)]
+    pub sweep: bool,
+    /// Items of the standby that were looked at.
+    #[serde(default)]
+    pub swept: u64,
+    /// Items of the standby that the source does not have.
+    #[serde(default)]
+    pub orphans: u64,
+    /// How many of them an operator allowed to be deleted, beyond what the guard lets pass.
+    #[serde(default)]
+    pub allowed: u64,
+    /// History was lost while it ran: it can no longer end (BS-T5).
+    #[serde(default)]
+    pub broken: bool,
+    /// Why it was begun, when it was not the first.
+    #[serde(default)]
+    pub cause: Option<String>,
+}
+
+/// A re-seed that an operator asked for and that has not begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Our wall clock when it was asked for.
+    pub at: SourceTime,
+    /// How many orphans it may delete.
+    #[serde(default)]
+    pub allowed: u64,
+}
+
 /// What is durable about a store.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StoreRecord {
@@ -148,6 +192,12 @@ pub struct StoreRecord {
     /// The canaries of every key, committed at or after this instant, came by (DS-12).
     #[serde(default)]
     pub canary_through: Option<SourceTime>,
+    /// The copy under way, or the last one; `None` when there never was anything to copy.
+    #[serde(default)]
+    pub seed_run: Option<SeedRun>,
+    /// An operator's wish for a re-seed.
+    #[serde(default)]
+    pub wanted: Option<Wanted>,
 }
 
 impl Record for StoreRecord {
@@ -191,6 +241,10 @@ pub struct LaneRecord {
     /// Our wall clock when it was drained or lost; for retirement.
     #[serde(default)]
     pub closed_at: Option<SourceTime>,
+    /// It was listed when the copy of this epoch began and nothing of it was read since: what the source trimmed of it is
+    /// the copy's to bring, so it may be read from whatever is left (DS-5).
+    #[serde(default)]
+    pub initial: bool,
 }
 
 impl Record for LaneRecord {
@@ -217,6 +271,22 @@ pub struct ParkedRecord {
 
 impl Record for ParkedRecord {
     const KIND: u8 = 3;
+    const VERSION: u8 = 1;
+}
+
+/// A key for which source and standby were found to differ. What to do about it is read from the source again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirtyRecord {
+    /// Our wall clock when it was found.
+    pub found_at: SourceTime,
+    /// The standby has what the source does not.
+    pub orphan: bool,
+    /// The change that would have mended it then, in the kind's own encoding, base 64: for its key.
+    pub body: String,
+}
+
+impl Record for DirtyRecord {
+    const KIND: u8 = 17;
     const VERSION: u8 = 1;
 }
 

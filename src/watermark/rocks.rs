@@ -147,6 +147,11 @@ impl Index for RocksIndex {
         rows(prefix.keyspace, found).map_err(|what| IndexError::Damaged { path: self.place.shown.clone(), what })
     }
 
+    fn range(&self, prefix: &Prefix, after: Option<&Row>, most: usize) -> Result<Vec<(Row, Vec<u8>)>, IndexError> {
+        let found = self.place.read(|db| range_rows(db, prefix, after.map(Row::bytes), most))?;
+        rows(prefix.keyspace, found).map_err(|what| IndexError::Damaged { path: self.place.shown.clone(), what })
+    }
+
     fn health(&self) -> Result<(), String> {
         self.writer.health()
     }
@@ -188,8 +193,13 @@ impl Storage for Disk {
         let db = self.place.db.read().unwrap_or_else(PoisonError::into_inner);
         let db = db.as_ref().ok_or("it is not open now")?;
         let mut batch = WriteBatch::default();
-        for (row, value) in group.iter().flat_map(Txn::writes) {
-            stage(db, &mut batch, &row, value.as_deref());
+        for txn in group {
+            for prefix in &txn.clears {
+                clear(db, &mut batch, prefix);
+            }
+            for (row, value) in txn.writes() {
+                stage(db, &mut batch, &row, value.as_deref());
+            }
         }
         if let Some(manifest) = &manifest {
             note(db, &mut batch, manifest);
@@ -244,6 +254,13 @@ fn stage(db: &DB, batch: &mut WriteBatch, row: &Row, value: Option<&[u8]>) {
     }
 }
 
+fn clear(db: &DB, batch: &mut WriteBatch, prefix: &Prefix) {
+    let keyspace = db.cf_handle(prefix.keyspace).expect("every keyspace is created when the index is opened");
+    if let Some(end) = prefix.end() {
+        batch.delete_range_cf(keyspace, prefix.bytes.as_slice(), end.as_slice());
+    }
+}
+
 fn get_row(db: &DB, row: &Row) -> Result<Option<Vec<u8>>, rocksdb::Error> {
     let keyspace = db.cf_handle(row.keyspace()).expect("every keyspace is created when the index is opened");
     db.get_cf(keyspace, row.bytes())
@@ -253,11 +270,18 @@ fn get_row(db: &DB, row: &Row) -> Result<Option<Vec<u8>>, rocksdb::Error> {
 type Raw = Vec<(Box<[u8]>, Box<[u8]>)>;
 
 fn scan_rows(db: &DB, prefix: &Prefix) -> Result<Raw, rocksdb::Error> {
+    range_rows(db, prefix, None, usize::MAX)
+}
+
+fn range_rows(db: &DB, prefix: &Prefix, after: Option<Vec<u8>>, most: usize) -> Result<Raw, rocksdb::Error> {
     let keyspace = db.cf_handle(prefix.keyspace).expect("every keyspace is created when the index is opened");
     let mut options = ReadOptions::default();
     options.set_verify_checksums(true);
-    db.iterator_cf_opt(keyspace, options, IteratorMode::From(&prefix.bytes, Direction::Forward))
+    let from = after.as_deref().unwrap_or(&prefix.bytes);
+    db.iterator_cf_opt(keyspace, options, IteratorMode::From(from, Direction::Forward))
         .take_while(|item| item.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix.bytes)))
+        .filter(|item| item.as_ref().map_or(true, |(key, _)| after.as_deref() != Some(&key[..])))
+        .take(most)
         .collect()
 }
 
@@ -392,6 +416,8 @@ fn keyspace_options(cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_cache_index_and_filter_blocks(true);
+    // A sweep asks for many keys that are not there.
+    blocks.set_bloom_filter(10.0, false);
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::Lz4);

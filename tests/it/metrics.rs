@@ -46,6 +46,7 @@ fn golden_exposition_of_a_fixed_state() {
         last_progress: Some(ago(1)),
         source_answered: Some(ago(1)),
         retention_headroom: Some(Duration::from_secs(80_000)),
+        progress: None,
         trouble: None,
         canary: CanarySigns {
             visible_p50: Some(Duration::from_millis(250)),

@@ -35,6 +35,7 @@ const RECORDS: &[(&str, &str)] = &[
     ("JournalRecord", "8"),
     ("KeyRecord", "9"),
     ("Manifest", "16"),
+    ("DirtyRecord", "17"),
 ];
 
 /// The rows of the keyspace `meta`.

@@ -29,7 +29,7 @@ impl Canaries {
 
 impl Driver {
     /// Starts a write of the canaries when one is due. Not while the flow is cut, for this writes in prodX; and not before the
-    /// seed is complete, while there is no watermark, or behind a gap, where it is frozen.
+    /// survey has seen whether there was anything in the table, for this puts something into it.
     pub(in crate::replicate) fn start_canary(&mut self, now: Stamp) {
         if !self.sings(now) {
             return;
@@ -59,8 +59,7 @@ impl Driver {
 
     fn sings(&self, now: Stamp) -> bool {
         let record = &self.state.record;
-        record.gap.is_none()
-            && matches!(record.seed, Seed::Done { .. })
+        (record.seed_run.is_some() || record.seed != Seed::Pending)
             && record.paused_until.is_none_or(|until| until <= now.wall)
     }
 
@@ -116,10 +115,10 @@ impl Driver {
         }
     }
 
-    /// A lane is read no more.
-    pub(in crate::replicate) fn note_end(&mut self, lane: usize) {
+    /// A lane is read no more. `left`: what waits in its window is void.
+    pub(in crate::replicate) fn note_end(&mut self, lane: usize, left: bool) {
         if let Some(canaries) = &mut self.canaries {
-            canaries.ended(lane);
+            canaries.ended(lane, left);
         }
     }
 

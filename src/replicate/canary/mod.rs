@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use self::measured::Measured;
 use super::pace::backoff;
-use super::window::EntryNo;
+use super::window::{EntryNo, Worth};
 use crate::change::{Class, SourceTime, Stamp};
 use crate::stores::canary::{Beat, CanaryTerms, Sighting};
 use crate::stores::contract::Rhythm;
@@ -195,9 +195,10 @@ impl Canaries {
         }
     }
 
-    /// A lane is read no more.
-    pub(super) fn ended(&mut self, lane: usize) {
+    /// A lane is read no more. `left`: what waits in its window is void.
+    pub(super) fn ended(&mut self, lane: usize, left: bool) {
         self.reads.remove(&lane);
+        self.waiting.retain(|waiting| !left || waiting.lane != lane);
     }
 
     /// A canary is on a page of `lane` that was asked for at `asked`; it is `entry` of the lane's window.
@@ -275,13 +276,12 @@ impl Canaries {
         (took, through)
     }
 
-    /// What the proof of a lane's tip is worth: no more than what was proved when its run of empty pages began. `None` when
-    /// nothing was. Without canaries it is worth what it is.
-    pub(super) fn credit(canaries: Option<&Self>, tip: Stamp) -> Option<Stamp> {
-        let Some(canaries) = canaries else { return Some(tip) };
-        let (_, through) = canaries.steps.iter().rev().find(|(since, _)| *since <= tip.mono)?;
-        // The window subtracts P (DS-11).
-        Some(Stamp { wall: tip.wall.min(*through + canaries.rhythm.propagation), mono: tip.mono })
+    /// What the proof of a lane's tip is worth: no more than what was proved when its run of empty pages began. Without
+    /// canaries all of it.
+    pub(super) fn worth(canaries: Option<&Self>, tip: Stamp) -> Worth {
+        let Some(canaries) = canaries else { return Worth::Full };
+        let known = canaries.steps.iter().rev().find(|(since, _)| *since <= tip.mono);
+        known.map_or(Worth::Nothing, |(_, through)| Worth::UpTo(*through))
     }
 
     /// Up to when all keys have proved that the way is alive.

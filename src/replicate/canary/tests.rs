@@ -159,27 +159,25 @@ fn ds12_nothing_is_proved_while_the_stream_stands_still_and_it_is_said() {
 
 #[test]
 fn ds12_a_tip_is_worth_what_was_proved_when_its_empty_pages_began() {
-    let tip = |ms: u64| at(ms);
-    assert_eq!(Canaries::credit(None, tip(5_000)), Some(tip(5_000)));
+    let worth = |c: &Canaries, ms| Canaries::worth(Some(c), at(ms));
+    assert_eq!(Canaries::worth(None, at(5_000)), Worth::Full);
     let mut c = canaries(1);
     let first = beat(&mut c, 0, 20);
-    assert_eq!(Canaries::credit(Some(&c), tip(100)), None, "nothing is proved");
+    assert_eq!(worth(&c, 100), Worth::Nothing);
     let early = comes_by(&mut c, &sighting(0, &first), 10, 200).unwrap();
-    assert_eq!(Canaries::credit(Some(&c), tip(219)), None, "it was not yet when this run began");
-    assert_eq!(Canaries::credit(Some(&c), tip(220)), Some(tip(220)));
+    assert_eq!((worth(&c, 219), worth(&c, 220)), (Worth::Nothing, Worth::UpTo(early)));
     // The stream stands still: pages are empty, and worth no more than the last canary.
-    let worth = |c: &Canaries, ms| Canaries::credit(Some(c), tip(ms)).unwrap().wall - RHYTHM.propagation;
-    assert_eq!(worth(&c, 60_000), early);
+    assert_eq!(worth(&c, 60_000), Worth::UpTo(early));
     // It goes on, and a canary comes by before everything else does: pages of before are worth what they were.
     let second = beat(&mut c, 60_000, 60_020);
     let late = comes_by(&mut c, &sighting(0, &second), 60_010, 70_000).unwrap();
-    assert_eq!((worth(&c, 69_999), worth(&c, 70_020)), (early, late));
+    assert_eq!((worth(&c, 69_999), worth(&c, 70_020)), (Worth::UpTo(early), Worth::UpTo(late)));
     // A run that began before all that is remembered is worth nothing.
     (0..100).for_each(|n| {
         let next = beat(&mut c, 80_000 + n * 10_000, 80_020 + n * 10_000);
         comes_by(&mut c, &sighting(0, &next), 80_010 + n * 10_000, 80_200 + n * 10_000);
     });
-    assert_eq!(Canaries::credit(Some(&c), tip(70_020)), None);
+    assert_eq!(worth(&c, 70_020), Worth::Nothing);
     assert_eq!(c.steps.len(), MOST_STEPS);
 }
 
@@ -226,7 +224,7 @@ fn a1_empty_pages_that_p_does_not_explain_are_counted() {
     (0..9).for_each(|n| c.read(1, MS(23_000 + n), None));
     c.seen((0, EntryNo(1)), &sighting(0, &second), START, MS(24_000), at(24_100));
     assert_eq!(c.signs(at(24_200)).empty_run_max, Some(2));
-    c.ended(1);
+    c.ended(1, false);
     assert!(!c.reads.contains_key(&1));
 }
 

@@ -63,7 +63,9 @@ impl CanarySettings {
         let hash = match schema.hash.kind {
             ScalarAttributeType::N => {
                 let own = self.numbers.get(number as usize);
-                AttributeValue::N(own.ok_or("the partition key is a number, and canary_numbers names none for it")?.clone())
+                AttributeValue::N(
+                    own.ok_or("the partition key is a number, and canary_numbers names none for it")?.clone(),
+                )
             }
             ScalarAttributeType::S => AttributeValue::S(format!("{}{number}", self.prefix)),
             ScalarAttributeType::B => AttributeValue::B(Blob::new(format!("{}{number}", self.prefix))),
@@ -183,7 +185,11 @@ impl Table {
 
     /// Is this an item, or a key, that only exists in prodX because we write it there? Such a one is in no way the
     /// standby's: neither copied, nor missed, nor compared.
-    pub(super) fn filtered<'a>(&self, item: impl IntoIterator<Item = (&'a String, &'a AttributeValue)>, names: &[String]) -> bool {
+    pub(super) fn filtered<'a>(
+        &self,
+        item: impl IntoIterator<Item = (&'a String, &'a AttributeValue)>,
+        names: &[String],
+    ) -> bool {
         let Some(canaries) = self.canaries.as_ref().filter(|c| !c.settings.replicate) else { return false };
         let key = item.into_iter().filter(|(name, _)| names.contains(name)).map(|(_, value)| value);
         canaries.settings.number(key).is_some()
@@ -200,7 +206,8 @@ impl Table {
 }
 
 /// What to do when a table's keys are not what canaries are made of.
-const HINT: &str = "name as many numbers as canary_keys in canary_numbers that no item of yours has, or set canary_keys = 0";
+const HINT: &str =
+    "name as many numbers as canary_keys in canary_numbers that no item of yours has, or set canary_keys = 0";
 
 #[async_trait]
 impl Canary for Table {

@@ -167,6 +167,16 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Body> {
     Some(Body { image, key_names })
 }
 
+/// A key as the text of a position.
+pub(super) fn key_to_text(key: &Item) -> String {
+    map_to_json(key).to_string()
+}
+
+/// The key that [`key_to_text`] gave.
+pub(super) fn key_from_text(text: &str) -> Option<Item> {
+    map_from_json(&serde_json::from_str(text).ok()?)
+}
+
 fn map_to_json(item: &Item) -> Value {
     Value::Object(item.iter().map(|(name, value)| (name.clone(), to_json(value))).collect::<Map<_, _>>())
 }

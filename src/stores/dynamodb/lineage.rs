@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::change::{Gap, GapCause, Lane, LaneSeed, Position, SourceTime};
 use crate::stores::{StoreState, Transition};
-use crate::watermark::{LanePhase, LaneRecord};
+use crate::watermark::{LanePhase, LaneRecord, Seed};
 
 /// Younger than this, nothing of a shard can have been trimmed yet: an hour less than the 24 h that the stream keeps
 /// (DS-5, DS-F13).
@@ -69,6 +69,11 @@ pub(super) fn born(shard: &str, now: SourceTime) -> Option<SourceTime> {
     (at >= now - PLAUSIBLE && at <= now + Duration::from_secs(60)).then_some(at)
 }
 
+/// Every listed shard as a lane to begin with.
+pub(super) fn all(shards: &[Shard], now: SourceTime) -> Vec<LaneSeed> {
+    shards.iter().map(|shard| seed(shard, shard.parent.as_deref(), now)).collect()
+}
+
 fn seed(shard: &Shard, parent: Option<&str>, now: SourceTime) -> LaneSeed {
     LaneSeed { lane: Lane::tail(&shard.id), parent: parent.map(Lane::tail), born: born(&shard.id, now) }
 }
@@ -116,7 +121,9 @@ pub(super) fn decide(state: &StoreState, seen: &Sighting, now: SourceTime) -> Ve
         let young_root =
             parent.is_none() && born(&shard.id, now).is_some_and(|born| state.record.through.is_some_and(|w| born > w));
         decisions.push(Transition::Discover(seed(shard, None, now)));
-        if !young_root && state.record.gap.is_none() {
+        // Before a copy reads, whatever a shard lost is the copy's to bring.
+        let covered = state.record.seed == Seed::Pending && state.copy_lanes().next().is_none();
+        if !young_root && !covered && state.record.gap.is_none() {
             decisions.push(Transition::Break(gap(GapCause::ParentUnknown, &on)));
         }
     }
@@ -133,6 +140,7 @@ pub(super) fn decide(state: &StoreState, seen: &Sighting, now: SourceTime) -> Ve
     }
     for (lane, record) in &state.lanes {
         let old = record.closed_at.is_some_and(|at| now.since(at) > KEEP_DRAINED);
+        let old = old && lane.is_tail();
         let parent_of_waiting =
             state.lanes.values().any(|r| r.phase == LanePhase::Waiting && r.parent.as_ref() == Some(lane));
         if old && !listed.contains(lane.name.as_ref()) && !parent_of_waiting {
@@ -194,8 +202,9 @@ fn parents_first(decisions: &mut [Transition]) {
 /// Since when the stream can vouch for what we have not read of a shard: it was read to its tip, or to a record of that
 /// time, or it did not exist before.
 fn vouched_since(record: &LaneRecord) -> SourceTime {
-    // A shard that was listed when we first came is vouched for since then: what was before is the seed's to copy.
-    let begin = record.born.filter(|_| record.parent.is_some()).unwrap_or(record.first_seen);
+    // A shard that was listed when a copy began is vouched for since then: what was before is the copy's to bring.
+    let own_birth = record.born.filter(|_| record.parent.is_some() && !record.initial);
+    let begin = own_birth.unwrap_or(record.first_seen);
     // Its watermark is reached only if it is its own: an inherited one says nothing about this shard.
     let reached = record.tip_at.max(record.position.as_ref().and(record.through));
     reached.map_or(begin, |at| at.max(begin))

@@ -2,19 +2,23 @@
 //!
 //! - [`lineage`] decides about shards (pure), [`survey`] looks at table and stream, [`tail`] reads a shard, [`apply`]
 //!   writes to the standby, [`item`] carries items over without loss.
+//! - [`seed`] decides about the copy of what exists (pure), [`copy`] reads it, [`budget`] keeps it within its share.
 //! - What it deliberately does not do: LATEST iterators (DS-6), partial updates (AP-1), attributes of its own in user
 //!   items (AP-3), transactions (their changes arrive one by one; DS-F15).
 
 mod apply;
+mod budget;
 mod canary;
 mod canary_settings;
+mod copy;
 mod item;
 mod lineage;
+mod seed;
 mod settings;
 mod survey;
 mod tail;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -49,6 +53,9 @@ struct Table {
     streams: aws_sdk_dynamodbstreams::Client,
     target: aws_sdk_dynamodb::Client,
     cursors: tail::Cursors,
+    budget: budget::Budget,
+    /// The names of the key's attributes, once looked up.
+    key_names: OnceLock<Arc<[String]>>,
     clock: SharedClock,
     canaries: Option<canary::Canaries>,
 }
@@ -61,6 +68,8 @@ fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
         streams: aws.primary.streams(attempt),
         target: aws.standby.dynamodb(attempt),
         cursors: tail::Cursors::default(),
+        budget: budget::Budget::default(),
+        key_names: OnceLock::new(),
         clock: Arc::clone(&aws.clock),
         canaries: settings.canary.clone().map(canary::Canaries::new),
         settings,
@@ -117,8 +126,16 @@ impl Replicate for Table {
         self.look(state, now).await
     }
 
+    fn proceed(&self, state: &StoreState, _: SourceTime, skew: Duration) -> Vec<Transition> {
+        seed::proceed(state, self.settings.seed.sweep_limit, skew)
+    }
+
+    fn held(&self, state: &StoreState) -> Option<String> {
+        seed::held(state, self.id.as_str(), self.settings.seed.sweep_limit, self.settings.seed.on_gap)
+    }
+
     async fn read(&self, spot: Spot<'_>) -> Result<Read, StoreError> {
-        self.read_shard(spot).await
+        if spot.lane.is_tail() { self.read_shard(spot).await } else { self.read_copy(spot).await }
     }
 
     async fn apply(&self, changes: &[Change]) -> Applied {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::budget::Shares;
 use super::canary_settings::{
     self, CANARY_EVERY, CANARY_KEYS, CANARY_NUMBERS, CANARY_PREFIX, CANARY_REPLICATE, CanarySettings,
 };
@@ -88,6 +89,58 @@ const SURVEY_EVERY: Key = Key::default(
     "Time between two complete looks at the table's identity and its shards.",
 );
 
+const SEED_SEGMENTS: Key = Key::default(
+    "seed_segments",
+    Takes::Integer { min: 1, max: 32 },
+    "8",
+    "Parts of the table that a seed reads at one time.",
+);
+const SEED_READ_SHARE: Key = Key::default(
+    "seed_read_share",
+    Takes::Integer { min: 1, max: 100 },
+    "20",
+    "What a seed may use of the primary table's read capacity, percent: of what is provisioned, of the limit of an \
+     on-demand table, or of 12,000 units a second.",
+);
+const SEED_STANDBY_SHARE: Key = Key::default(
+    "seed_standby_share",
+    Takes::Integer { min: 1, max: 100 },
+    "80",
+    "What a seed may use of the standby table's capacity, percent: of what is provisioned or the limit of an on-demand \
+     table. Without either it writes as fast as the table takes.",
+);
+const SEED_READ_UNITS: Key = Key::optional(
+    "seed_read_units",
+    Takes::Integer { min: 1, max: 1_000_000 },
+    "5000",
+    "Read units a second that a seed may use of the primary table; instead of the share.",
+);
+const SEED_WRITE_UNITS: Key = Key::optional(
+    "seed_write_units",
+    Takes::Integer { min: 1, max: 1_000_000 },
+    "20000",
+    "Write units a second that a seed may use of the standby table; instead of the share.",
+);
+const SWEEP_LIMIT: Key = Key::default(
+    "sweep_limit",
+    Takes::Integer { min: 0, max: 1_000_000_000 },
+    "1000",
+    "So many items of the standby table that the primary does not have are removed by a seed without asking, or 1 % of \
+     the primary's items if that is more. Beyond that it stops and says so.",
+);
+const ON_GAP: Key = Key::default(
+    "on_gap",
+    Takes::OneOf(&["reseed", "hold"]),
+    "\"reseed\"",
+    "What follows when changes are known to be lost: a copy of the whole table, or waiting for `plimsoll reseed`.",
+);
+const RESEED_EVERY: Key = Key::default(
+    "reseed_every",
+    Takes::Duration { min: "1s", max: "7d" },
+    "\"1h\"",
+    "The shortest time between the starts of two seeds that nobody asked for.",
+);
+
 /// The keys, as documented.
 pub(super) const KEYS: &[Key] = &[
     TABLE,
@@ -107,6 +160,14 @@ pub(super) const KEYS: &[Key] = &[
     CANARY_REPLICATE,
     CANARY_PREFIX,
     CANARY_NUMBERS,
+    SEED_SEGMENTS,
+    SEED_READ_SHARE,
+    SEED_STANDBY_SHARE,
+    SEED_READ_UNITS,
+    SEED_WRITE_UNITS,
+    SWEEP_LIMIT,
+    ON_GAP,
+    RESEED_EVERY,
 ];
 
 /// The least life of a given-up request that is assumed unless configured (A2).
@@ -114,6 +175,30 @@ const DEFAULT_REQUEST_LIFE: Duration = Duration::from_secs(10);
 
 /// For the requests themselves and the commit of the proof, in the floor.
 const PROOF_ALLOWANCE: Duration = Duration::from_secs(1);
+
+/// What happens when history is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnGap {
+    /// Everything is copied anew.
+    Reseed,
+    /// A human decides.
+    Hold,
+}
+
+/// How a table is seeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeedSettings {
+    /// Parts that are read at one time.
+    pub segments: u32,
+    /// What it may use of the tables' capacity.
+    pub(super) shares: Shares,
+    /// Orphans that are removed without asking, at least.
+    pub sweep_limit: u64,
+    /// What follows a gap.
+    pub on_gap: OnGap,
+    /// Between the starts of two seeds that nobody asked for.
+    pub every: Duration,
+}
 
 /// One table and its standby.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +213,8 @@ pub struct DynamoDbSettings {
     pub attempt_timeout: Duration,
     /// Its canaries, if it is to have any.
     pub canary: Option<CanarySettings>,
+    /// How it is seeded.
+    pub seed: SeedSettings,
 }
 
 impl Settings for DynamoDbSettings {
@@ -223,8 +310,31 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
         apply_batch: apply_batch as usize,
         survey_every,
     };
-    let canary = canary_settings::read(section);
-    Some(Arc::new(DynamoDbSettings { table: table?, standby_table: standby_table?, rhythm, attempt_timeout, canary }))
+    let (seed, canary) = (seed(section), canary_settings::read(section));
+    let (table, standby_table) = (table?, standby_table?);
+    Some(Arc::new(DynamoDbSettings { table, standby_table, rhythm, attempt_timeout, seed, canary }))
+}
+
+fn seed(section: &mut Section<'_>) -> SeedSettings {
+    SeedSettings {
+        segments: count(section, &SEED_SEGMENTS),
+        shares: Shares {
+            read_percent: count(section, &SEED_READ_SHARE),
+            standby_percent: count(section, &SEED_STANDBY_SHARE),
+            read_units: opt_count(section, &SEED_READ_UNITS),
+            write_units: opt_count(section, &SEED_WRITE_UNITS),
+        },
+        sweep_limit: section.integer(&SWEEP_LIMIT),
+        on_gap: match section.text(&ON_GAP).as_deref() {
+            Some("hold") => OnGap::Hold,
+            _ => OnGap::Reseed,
+        },
+        every: section.duration(&RESEED_EVERY),
+    }
+}
+
+fn opt_count(section: &mut Section<'_>, key: &'static Key) -> Option<u32> {
+    section.opt_integer(key).and_then(|n| u32::try_from(n).ok())
 }
 
 fn count(section: &mut Section<'_>, key: &'static Key) -> u32 {

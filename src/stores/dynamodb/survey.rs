@@ -1,12 +1,19 @@
-//! Looking at a table: which it is, what its stream lists, and whether there was anything before the tail began.
+//! Looking at a table: which it is, what its stream lists, and what a copy of it would begin with.
+
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{KeySchemaElement, StreamViewType, TableDescription};
 
 use super::Table;
 use super::lineage::{self, Incarnation, Sighting};
-use crate::change::{Class, Stamp};
-use crate::stores::{StoreError, StoreState, Transition};
-use crate::watermark::Seed;
+use super::seed;
+use super::settings::SeedSettings;
+use crate::change::{Class, LaneKind, Stamp};
+use crate::config::duration_words;
+use crate::stores::{Reseed, StoreError, StoreState, Transition};
+use crate::watermark::SeedRun;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 impl Table {
     pub(super) async fn look(&self, state: &StoreState, now: Stamp) -> Result<Vec<Transition>, StoreError> {
@@ -35,17 +42,70 @@ impl Table {
         let table_id = identity(&table);
         let sighting = Sighting { table_id, stream_arn: current, shards };
         let mut decisions = lineage::decide(state, &sighting, now.wall);
-        let adopted_durably = adopted.is_some() && decisions.is_empty();
-        if adopted_durably
-            && state.record.seed == Seed::Pending
-            && state.record.gap.is_none()
-            && self.both_empty().await?
-        {
-            // The positions were durable before we looked (2.3 step 1), and there was nothing to copy and nothing to sweep:
-            // an empty pair is a complete seed.
-            decisions.push(Transition::Seeded);
+        if adopted.is_some() && decisions.is_empty() {
+            // Everything that is decided about lanes is durable (2.3 step 1).
+            let SeedSettings { on_gap, every, .. } = self.settings.seed;
+            if let Some(why) = seed::again(state, on_gap, every, now.wall) {
+                decisions.push(self.reseed(state, &table, &sighting, why, now).await?);
+            } else if seed::begins(state) {
+                decisions.push(self.begin_copy(state, &table, now).await?);
+            }
         }
         Ok(decisions)
+    }
+
+    /// A re-seed of what the table is now.
+    async fn reseed(
+        &self,
+        state: &StoreState,
+        table: &TableDescription,
+        seen: &Sighting,
+        why: String,
+        now: Stamp,
+    ) -> Result<Transition, StoreError> {
+        self.require_a_fit(table).await?;
+        let on = format!("table {}", self.settings.table);
+        let Some(arn) = &seen.stream_arn else {
+            return Err(StoreError::new(Class::Invalid, "the table has no stream", on));
+        };
+        let listing = match self.list(arn, None).await? {
+            Some(listing) if !listing.shards.is_empty() => listing,
+            // A stream that is being enabled lists nothing yet (DS-F7).
+            _ => return Err(StoreError::new(Class::Unavailable, "waiting for the shards of the stream", on)),
+        };
+        // What was cached of positions belongs to what is left behind.
+        self.cursors.clear();
+        let incarnation = Incarnation { table_id: seen.table_id.clone(), stream_arn: arn.clone() };
+        let allowed = state.record.wanted.as_ref().map_or(0, |wanted| wanted.allowed);
+        let run = SeedRun { started_at: now.wall, cause: Some(why), allowed, ..SeedRun::default() };
+        let lanes = lineage::all(&listing.shards, now.wall);
+        Ok(Transition::Reseed(Reseed { epoch: state.record.epoch + 1, incarnation: incarnation.text(), lanes, run }))
+    }
+
+    /// The copy of what exists. An empty pair is one that is complete: there is nothing to copy and nothing to sweep.
+    async fn begin_copy(
+        &self,
+        state: &StoreState,
+        table: &TableDescription,
+        now: Stamp,
+    ) -> Result<Transition, StoreError> {
+        let standby_empty = self.is_empty(&self.target, &self.settings.standby_table, "standby").await?;
+        let first = state.record.gap.is_none() && state.record.seed_run.is_none();
+        if first && standby_empty && self.is_empty(&self.source, &self.settings.table, "primary").await? {
+            return Ok(Transition::Seeded);
+        }
+        let count = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+        let fresh = SeedRun { started_at: now.wall, ..SeedRun::default() };
+        let run = SeedRun {
+            total: count(table.item_count()),
+            bytes: count(table.table_size_bytes()),
+            sweep: !standby_empty,
+            ..state.record.seed_run.clone().unwrap_or(fresh)
+        };
+        self.learn_capacity().await?;
+        let least = self.budget.least_time(run.bytes).map_or_else(String::new, |t| duration_words(t.max(SECOND)));
+        tracing::info!(store = %self.id, items = run.total, bytes = run.bytes, sweep = run.sweep, least_time = least, "a copy begins");
+        Ok(Transition::Copy { run, lanes: seed::segments(LaneKind::Scan, self.settings.seed.segments) })
     }
 
     pub(super) async fn describe(
@@ -92,17 +152,19 @@ impl Table {
         Ok(())
     }
 
-    async fn both_empty(&self) -> Result<bool, StoreError> {
-        for (client, table, side) in
-            [(&self.source, &self.settings.table, "primary"), (&self.target, &self.settings.standby_table, "standby")]
-        {
-            let scan = client.scan().table_name(table).consistent_read(true).limit(1).send().await;
-            let page = scan.map_err(|e| StoreError::of_call(&e, false, "Scan", &format!("{side} table {table}")))?;
-            if page.count() > 0 || page.last_evaluated_key().is_some_and(|k| !k.is_empty()) {
-                return Ok(false);
-            }
+    async fn is_empty(&self, client: &aws_sdk_dynamodb::Client, table: &str, side: &str) -> Result<bool, StoreError> {
+        let scan = client.scan().table_name(table).consistent_read(true).limit(1).send().await;
+        let page = scan.map_err(|e| StoreError::of_call(&e, false, "Scan", &format!("{side} table {table}")))?;
+        Ok(page.count() == 0 && page.last_evaluated_key().is_none_or(std::collections::HashMap::is_empty))
+    }
+
+    /// Remembers what the key of the table is made of.
+    pub(super) fn learn_keys(&self, table: &TableDescription) {
+        let names: Vec<String> = table.key_schema().iter().map(|e| e.attribute_name().to_owned()).collect();
+        if !names.is_empty() {
+            // It never changes for a table of one name, but for one that is made anew, which the survey refuses then.
+            self.key_names.get_or_init(|| names.into());
         }
-        Ok(true)
     }
 }
 

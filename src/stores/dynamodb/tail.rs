@@ -49,6 +49,10 @@ impl Cursors {
     fn get(&self, lane: &Lane) -> Option<Cursor> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(lane).cloned()
     }
+    /// Forgets them all.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
     fn set(&self, lane: &Lane, cursor: Option<Cursor>) {
         let mut cursors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match cursor {
@@ -96,6 +100,13 @@ impl Table {
                     self.cursors.set(spot.lane, None);
                 }
                 if service.is_some_and(|e| e.is_trimmed_data_access_exception()) {
+                    if may_begin_anew(&spot) {
+                        let iterator = self.iterator(arn, spot, &Start::Beginning).await?;
+                        let from = spot.from.cloned();
+                        self.cursors.set(spot.lane, iterator.ok().map(|iterator| Cursor::At { from, iterator }));
+                        failed.class = Class::Unavailable;
+                        return Err(failed);
+                    }
                     return Ok(Read::Lost { why: self.gap(GapCause::Trimmed, spot.lane) });
                 }
                 if service.is_some_and(|e| e.is_resource_not_found_exception()) {
@@ -153,6 +164,9 @@ impl Table {
             Err(error) => {
                 let service = error.as_service_error();
                 if service.is_some_and(|e| e.is_trimmed_data_access_exception()) {
+                    if *start != Start::Beginning && may_begin_anew(&spot) {
+                        return Box::pin(self.iterator(arn, spot, &Start::Beginning)).await;
+                    }
                     return Ok(Err(self.gap(GapCause::Trimmed, lane)));
                 }
                 if service.is_some_and(|e| e.is_resource_not_found_exception()) {
@@ -288,4 +302,10 @@ impl Table {
         let position = Position(sequence.into());
         Ok(Ok(Change { key, position, at, body: Arc::new(Body { image, key_names }), size }))
     }
+}
+
+/// Nothing of the shard was read since the copy of this epoch began, which brings what the stream has trimmed: it is read
+/// from whatever is left.
+fn may_begin_anew(spot: &Spot<'_>) -> bool {
+    spot.record.initial && spot.from == spot.record.position.as_ref()
 }

@@ -10,6 +10,7 @@ mod order;
 mod promotion;
 mod promotion_crash;
 mod regions;
+mod seed;
 mod start;
 mod strays;
 mod throttling;

@@ -119,6 +119,7 @@ fn any_txn() -> impl Strategy<Value = Txn> {
     let retract = prop::option::weighted(0.15, name());
     let fence = prop::option::weighted(0.02, prop::sample::select(&["p1", "p2"][..]));
     (marks, puts, deletes, retract, fence).prop_map(|(marks, puts, deletes, retract, fence)| Txn {
+        clears: Vec::new(),
         marks: marks.into_iter().map(|(name, epoch, through)| (store(name), mark(epoch, through))).collect(),
         puts,
         deletes,

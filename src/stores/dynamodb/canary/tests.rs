@@ -89,7 +89,8 @@ fn what_only_looks_like_a_canary_is_somebodys_item() {
         let names: Vec<&str> = pairs.iter().map(|(n, _)| *n).collect();
         ours.sighting(&body(&item, &names, true)).map(|s| s.key)
     };
-    for text in ["__rpo_canary#", "__rpo_canary#01", "__rpo_canary#+1", "__rpo_canary#64", "__rpo_canary#x", "rpo_canary#1", ""]
+    for text in
+        ["__rpo_canary#", "__rpo_canary#01", "__rpo_canary#+1", "__rpo_canary#64", "__rpo_canary#x", "rpo_canary#1", ""]
     {
         assert_eq!(found(&[("pk", s(text))]), None, "{text}");
     }

@@ -203,6 +203,7 @@ fn ds5_ds7_the_beginning_is_read_only_while_it_must_still_be_there() {
         method: Method::Assumed,
         tip_at: None,
         closed_at: None,
+        initial: false,
     };
     assert_eq!(start(&lane, &record, None, NOW + VOUCHED), Ok(Start::Beginning));
     let late = NOW + VOUCHED + Duration::from_secs(1);

@@ -82,6 +82,7 @@ impl Facts {
             op,
             tables: self.tables.iter().map(String::as_str).collect(),
             shard: None,
+            segment: None,
             items: self.items.iter().collect(),
             path: request.head.uri.path_and_query().map_or("/", |path| path.as_str()),
             body: &request.body,

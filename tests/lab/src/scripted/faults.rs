@@ -19,7 +19,9 @@ pub struct Call<'a> {
     pub tables: Vec<&'a str>,
     /// The shard read.
     pub shard: Option<&'a str>,
-    /// Items put and keys named, as they came.
+    /// The segment scanned, of a parallel scan.
+    pub segment: Option<u64>,
+    /// Items put and keys named, as they came. Of a scan: the key it goes on from, none on its first page.
     pub items: Vec<&'a Item>,
     /// Request path and query.
     pub path: &'a str,
@@ -36,6 +38,7 @@ pub struct FaultRule<A> {
     op: Option<String>,
     table: Option<String>,
     shard: Option<String>,
+    segment: Option<u64>,
     predicates: Vec<Predicate>,
     skip: u64,
     times: u64,
@@ -52,6 +55,7 @@ impl FaultRule<()> {
             op: (op != "*").then_some(op),
             table: None,
             shard: None,
+            segment: None,
             predicates: Vec::new(),
             skip: 0,
             times: u64::MAX,
@@ -63,8 +67,8 @@ impl FaultRule<()> {
 
     /// Says what happens, and completes the rule.
     pub fn fault<A>(self, action: A) -> FaultRule<A> {
-        let Self { op, table, shard, predicates, skip, times, probability, lasting, action: () } = self;
-        FaultRule { op, table, shard, predicates, skip, times, probability, lasting, action }
+        let Self { op, table, shard, segment, predicates, skip, times, probability, lasting, action: () } = self;
+        FaultRule { op, table, shard, segment, predicates, skip, times, probability, lasting, action }
     }
 }
 
@@ -80,6 +84,13 @@ impl<A> FaultRule<A> {
     #[must_use]
     pub fn shard(mut self, shard: impl Into<String>) -> Self {
         self.shard = Some(shard.into());
+        self
+    }
+
+    /// Only pages of this segment of a parallel scan.
+    #[must_use]
+    pub fn segment(mut self, segment: u64) -> Self {
+        self.segment = Some(segment);
         self
     }
 
@@ -135,6 +146,7 @@ impl<A> FaultRule<A> {
         self.op.as_deref().is_none_or(|op| op == call.op)
             && self.table.as_deref().is_none_or(|table| call.tables.contains(&table))
             && self.shard.as_deref().is_none_or(|shard| call.shard == Some(shard))
+            && self.segment.is_none_or(|segment| call.segment == Some(segment))
             && self.predicates.iter().all(|predicate| predicate(call))
     }
 }
@@ -145,6 +157,7 @@ impl<A: fmt::Debug> fmt::Debug for FaultRule<A> {
             .field("op", &self.op)
             .field("table", &self.table)
             .field("shard", &self.shard)
+            .field("segment", &self.segment)
             .field("predicates", &self.predicates.len())
             .field("skip", &self.skip)
             .field("times", &self.times)

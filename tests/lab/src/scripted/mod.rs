@@ -10,29 +10,38 @@
 
 mod api;
 mod clock;
+mod compare;
 mod control;
 pub(crate) mod faults;
+mod gate;
 pub(crate) mod listener;
+mod loading;
 mod model;
 mod observe;
 mod region;
 pub(crate) mod rng;
+mod scans;
 mod sdk;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+pub use compare::{Comparison, Difference};
 pub use control::TrimPoint;
 pub use faults::{Call, FaultId, FaultRule};
+pub use gate::Gate;
 pub use listener::Door;
+pub use loading::{numbered_item, numbered_key};
 pub use model::error::AwsError;
-pub use model::quirks::StreamQuirks;
+pub use model::meter::{CapacityLimit, Consumed};
+pub use model::quirks::{ReadQuirks, StreamQuirks};
 pub use model::schema::{Index, Key, KeyAttribute, KeyKind, KeyPart, TableSpec, ViewType};
 pub use model::stream::{ShardView, StreamStatus};
 pub use model::table::Change;
 pub use model::value::{Item, Value};
 pub use observe::Values;
 pub use region::Fault;
+pub use scans::{Hand, ScanPage};
 pub use sdk::{item_from_sdk, item_to_sdk};
 
 use http_body_util::BodyExt as _;

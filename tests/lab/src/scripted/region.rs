@@ -6,10 +6,12 @@
 use super::api::Request;
 use super::clock::{ServerClock, epoch_millis};
 use super::faults::Faults;
+use super::gate::Gate;
 use super::model::error::AwsError;
 use super::model::schema::TableSpec;
 use super::model::table::Table;
 use super::rng::mix;
+use super::scans::Scans;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -50,6 +52,10 @@ pub enum Fault {
     SlowAnswer(Duration),
     /// Never answered, never carried out; the connection stays.
     Hang,
+    /// Waits at the gate, then is carried out and answered. Not carried out when the client gives up first.
+    Hold(Gate),
+    /// Is carried out at once; its answer waits at the gate.
+    HoldAnswer(Gate),
 }
 
 /// A table behind its lock.
@@ -77,6 +83,7 @@ pub(crate) struct Region {
     pub(crate) clock: ServerClock,
     pub(crate) faults: Faults<Fault>,
     pub(crate) counters: Counters,
+    pub(crate) scans: Scans,
     tables: RwLock<BTreeMap<String, Arc<TableCell>>>,
     /// Streams outlive their tables.
     streams: RwLock<HashMap<String, Arc<TableCell>>>,
@@ -100,6 +107,7 @@ impl Region {
             clock: ServerClock::default(),
             faults: Faults::new(seed),
             counters: Counters::default(),
+            scans: Scans::default(),
             tables: RwLock::default(),
             streams: RwLock::default(),
             latency: RwLock::default(),

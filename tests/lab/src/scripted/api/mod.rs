@@ -1,8 +1,10 @@
 //! The DynamoDB and DynamoDB Streams APIs: parse, count, apply faults, perform, answer.
 
+mod capacity;
 mod control_plane;
 mod items;
 mod projection;
+mod reads;
 mod streams;
 
 use super::faults::Call;
@@ -70,11 +72,11 @@ requests! {
     "DynamoDB_20120810" UpdateTimeToLive => control_plane::UpdateTimeToLive, control_plane::update_ttl;
     "DynamoDB_20120810" DescribeContinuousBackups => OneTable, control_plane::describe_backups;
     "DynamoDB_20120810" PutItem => items::PutItem, items::put_item;
-    "DynamoDB_20120810" GetItem => items::GetItem, items::get_item;
+    "DynamoDB_20120810" GetItem => reads::GetItem, reads::get_item;
     "DynamoDB_20120810" DeleteItem => items::DeleteItem, items::delete_item;
     "DynamoDB_20120810" BatchWriteItem => items::BatchWriteItem, items::batch_write_item;
-    "DynamoDB_20120810" BatchGetItem => items::BatchGetItem, items::batch_get_item;
-    "DynamoDB_20120810" Scan => items::Scan, items::scan;
+    "DynamoDB_20120810" BatchGetItem => reads::BatchGetItem, reads::batch_get_item;
+    "DynamoDB_20120810" Scan => reads::Scan, reads::scan;
     "DynamoDBStreams_20120810" ListStreams => streams::ListStreams, streams::list_streams;
     "DynamoDBStreams_20120810" DescribeStream => streams::DescribeStream, streams::describe_stream;
     "DynamoDBStreams_20120810" GetShardIterator => streams::GetShardIterator, streams::get_shard_iterator;
@@ -202,6 +204,15 @@ async fn faulty(region: Arc<Region>, request: Request, fault: Fault) -> Reply {
             reply
         }
         Fault::Hang => Reply::Never,
+        Fault::Hold(gate) => {
+            gate.pass().await;
+            perform(&region, request)
+        }
+        Fault::HoldAnswer(gate) => {
+            let reply = perform(&region, request);
+            gate.pass().await;
+            reply
+        }
     }
 }
 

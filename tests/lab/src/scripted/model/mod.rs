@@ -3,8 +3,10 @@
 //! Every function takes the time it happens at; the wire layer above only translates.
 
 pub(crate) mod error;
+pub(crate) mod meter;
 mod number;
 pub(crate) mod quirks;
+pub(crate) mod reading;
 pub(crate) mod schema;
 pub(crate) mod stream;
 pub(crate) mod table;

@@ -1,4 +1,4 @@
-//! How awkward a table's stream is: everything DynamoDB Streams may do to a reader that the emulators never do.
+//! How awkward a table and its stream are: everything DynamoDB may do to a reader that the emulators never do.
 
 use super::table::Change;
 use std::time::{Duration, SystemTime};
@@ -55,5 +55,36 @@ impl StreamQuirks {
     pub(crate) fn visible(&self, change: &Change, now: SystemTime) -> bool {
         let age = now.duration_since(change.commit).unwrap_or_default();
         age >= self.visibility_delay && self.held_after.is_none_or(|held| change.order() <= held)
+    }
+}
+
+/// How awkward the reads of one table are. Defaults are a table that behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadQuirks {
+    /// Eventually consistent reads see the table as it was this many writes ago, or fewer: each call draws anew. The
+    /// server knows the writes that are in its log, so not those of a table that keeps none.
+    pub stale_writes: usize,
+    /// Eventually consistent reads are always as stale as they may be.
+    pub stale_always: bool,
+    /// A write older than this, by the server's clock, is seen by every read. `None`: however old it is.
+    pub stale_for: Option<Duration>,
+    /// Most items on a page of Scan, whatever Limit says.
+    pub scan_page_items: usize,
+    /// A page of Scan ends with the item that reaches this many bytes (1 MiB on AWS).
+    pub scan_page_bytes: usize,
+    /// The page with a segment's last item names it as LastEvaluatedKey, so that an empty page follows.
+    pub mark_last_page: bool,
+}
+
+impl Default for ReadQuirks {
+    fn default() -> Self {
+        Self {
+            stale_writes: 0,
+            stale_always: false,
+            stale_for: None,
+            scan_page_items: usize::MAX,
+            scan_page_bytes: 1 << 20,
+            mark_last_page: false,
+        }
     }
 }

@@ -4,12 +4,13 @@
 //! changes nothing is in the log but has no sequence number and no stream record (DS-F2).
 
 use super::error::AwsError;
-use super::quirks::StreamQuirks;
+use super::meter::Meter;
+use super::quirks::{ReadQuirks, StreamQuirks};
 use super::schema::{Key, TableSpec, ViewType};
 use super::stream::{Stream, StreamStatus};
 use super::value::{Item, canonicalise, item_size};
+use crate::scripted::rng::{Rng, mix};
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -50,23 +51,7 @@ impl Change {
 pub(crate) type TimeToLive = Option<String>;
 
 /// A place in the order of a scan.
-type Place = (u64, Arc<Key>);
-
-/// One page of a scan.
-pub(crate) struct ScanPage {
-    pub(crate) items: Vec<Arc<Item>>,
-    pub(crate) last: Option<Arc<Key>>,
-}
-
-/// Which part of a table a scan reads.
-#[derive(Debug, Clone)]
-pub(crate) struct ScanRange {
-    pub(crate) after: Option<Key>,
-    pub(crate) segment: u64,
-    pub(crate) segments: u64,
-    pub(crate) limit: usize,
-    pub(crate) bytes: usize,
-}
+pub(super) type Place = (u64, Arc<Key>);
 
 /// A table.
 #[derive(Debug)]
@@ -82,7 +67,10 @@ pub(crate) struct Table {
     pub(crate) keep_log: bool,
     /// Iterators of an earlier generation are expired.
     pub(crate) iterator_generation: u64,
-    items: BTreeMap<Place, Arc<Item>>,
+    pub(crate) read_quirks: ReadQuirks,
+    pub(crate) meter: Meter,
+    pub(super) dice: Rng,
+    pub(super) items: BTreeMap<Place, Arc<Item>>,
     bytes: usize,
     log: Vec<Arc<Change>>,
     arrivals: u64,
@@ -94,6 +82,7 @@ impl Table {
     /// A table; `label` names its stream, if it has one.
     pub(crate) fn new(spec: TableSpec, id: String, arn: String, label: String, now: SystemTime) -> Self {
         let view = spec.stream;
+        let dice = Rng::new(id.bytes().fold(0, |h, b| mix(h ^ u64::from(b))));
         let mut table = Self {
             next_sequence: spec.first_sequence,
             spec,
@@ -105,6 +94,9 @@ impl Table {
             streams: Vec::new(),
             keep_log: true,
             iterator_generation: 0,
+            read_quirks: ReadQuirks::default(),
+            meter: Meter::default(),
+            dice,
             items: BTreeMap::new(),
             bytes: 0,
             log: Vec::new(),
@@ -219,32 +211,18 @@ impl Table {
         old
     }
 
-    pub(crate) fn get(&self, key: &Key) -> Option<Arc<Item>> {
-        self.items.get(&(key.hash_position(), Arc::new(key.clone()))).map(Arc::clone)
+    /// Stores items as they came to be long ago: no log, no stream record, no capacity. Later ones replace earlier ones.
+    pub(crate) fn load(&mut self, mut item: Item) -> Result<(), AwsError> {
+        let key = self.check_put(&mut item)?;
+        let size = item_size(&item);
+        let old = self.items.insert((key.hash_position(), Arc::new(key)), Arc::new(item));
+        self.bytes = self.bytes + size - old.as_deref().map_or(0, item_size);
+        Ok(())
     }
 
-    /// One page of a scan: items in the order of their keys' hash.
-    pub(crate) fn scan(&self, range: &ScanRange) -> ScanPage {
-        let (low, high) = segment(range.segment, range.segments);
-        let from = match &range.after {
-            Some(key) => Bound::Excluded((key.hash_position(), Arc::new(key.clone()))),
-            // An empty string sorts before every key there is.
-            None => Bound::Included((low, Arc::new(Key::of("")))),
-        };
-        let inside = self.items.range((from, Bound::Unbounded)).take_while(|((position, _), _)| *position <= high);
-        let mut page = ScanPage { items: Vec::new(), last: None };
-        let mut bytes = 0;
-        for ((_, key), item) in inside {
-            page.items.push(Arc::clone(item));
-            page.last = Some(Arc::clone(key));
-            bytes += item_size(item);
-            // As DynamoDB: the page that reaches its limit names its last key, though it may be the last of all.
-            if page.items.len() >= range.limit || bytes >= range.bytes {
-                return page;
-            }
-        }
-        page.last = None;
-        page
+    /// Every item, in the order of a scan.
+    pub(crate) fn entries(&self) -> Vec<(Place, Arc<Item>)> {
+        self.items.iter().map(|(place, item)| (place.clone(), Arc::clone(item))).collect()
     }
 
     pub(crate) fn snapshot(&self) -> BTreeMap<Key, Arc<Item>> {
@@ -270,13 +248,4 @@ impl Table {
     pub(crate) fn last_sequence(&self) -> u128 {
         self.next_sequence - 1
     }
-}
-
-/// The part of the hash space a parallel scan's segment reads.
-fn segment(index: u64, count: u64) -> (u64, u64) {
-    let width = (u128::from(u64::MAX) + 1) / u128::from(count.max(1));
-    let low = width * u128::from(index);
-    let high = if index + 1 >= count { u128::from(u64::MAX) } else { low + width - 1 };
-    let narrow = |edge| u64::try_from(edge).unwrap_or(u64::MAX);
-    (narrow(low), narrow(high))
 }

@@ -3,6 +3,8 @@
 mod faults;
 mod lineage;
 mod reading;
+mod scanning;
+mod seeding;
 mod speed;
 mod tables;
 
