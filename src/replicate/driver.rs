@@ -261,8 +261,10 @@ impl Driver {
                 continue;
             }
             let copies = !lane.lane.is_tail();
-            if copies && (self.outstanding >= MOST_OUTSTANDING / 2 || self.bytes >= MOST_BYTES / 2) {
-                // The other half is for the tails.
+            // A stage of a copy begins when the one before it is durable, with all that it left on the shelf.
+            let beginning = lane.read_from.is_none() && (self.committing || self.pending.decisions());
+            if copies && (beginning || self.outstanding >= MOST_OUTSTANDING / 2 || self.bytes >= MOST_BYTES / 2) {
+                // The other half of the room is for the tails.
                 self.agenda.add(now.mono + COPY_WAIT, at);
                 continue;
             }

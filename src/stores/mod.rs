@@ -6,6 +6,7 @@
 pub mod canary;
 pub mod contract;
 pub mod dynamodb;
+pub mod seed;
 
 mod error;
 mod state;

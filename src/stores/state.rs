@@ -196,14 +196,23 @@ impl StoreState {
                 closed_at: None,
                 initial: true,
             };
+            let closed = reseed.lanes.iter().any(|s| s.parent.as_ref() == Some(&seed.lane));
             let record = match before.get(&seed.lane).filter(|_| same) {
                 Some(have) if have.phase != LanePhase::Lost => have.clone(),
+                // What it still holds is older than what was read of its children, and all of it is in the copy.
+                Some(lost) if closed => LaneRecord { phase: LanePhase::Drained, ..lost.clone() },
                 Some(lost) => LaneRecord { position: lost.position.clone(), ..fresh },
                 None => fresh,
             };
             self.lanes.insert(seed.lane.clone(), record);
-            touched.lanes.push(seed.lane.clone());
         }
+        // A listing may miss a lane that is there; one that is gone the next survey tells.
+        for (lane, record) in
+            before.into_iter().filter(|(lane, r)| same && lane.is_tail() && r.phase != LanePhase::Lost)
+        {
+            self.lanes.entry(lane).or_insert(record);
+        }
+        touched.lanes.extend(self.lanes.keys().cloned());
     }
 
     /// Parents first (DS-4): a waiting lane may be read once its parent is closed, with every change of it durable, or was

@@ -18,7 +18,7 @@ mod world;
 use schedule::{Schedule, run};
 
 /// How many schedules a run tries.
-const SCHEDULES: u64 = 400;
+const SCHEDULES: u64 = 2_000;
 
 fn seeds() -> Vec<u64> {
     match std::env::var("PLIMSOLL_SIM_SEED") {
@@ -46,9 +46,35 @@ fn no_schedule_breaks_a_promise() {
     println!("{totals:?}");
     if std::env::var_os("PLIMSOLL_SIM_SEED").is_none() {
         assert!(
-            totals.kills > 0 && totals.splits > 0 && totals.strays > 0 && totals.late > 0 && totals.cuts > 0,
+            totals.copies > 0
+                && totals.reseeds > 0
+                && totals.kills > 0
+                && totals.splits > 0
+                && totals.strays > 0
+                && totals.late > 0
+                && totals.cuts > 0,
             "nothing happened: {totals:?}"
         );
+    }
+}
+
+/// DS-12: with canaries every promise holds while the publisher of the stream stands still now and then, for seconds or for
+/// ever, and shows one shard before another when it goes on.
+#[test]
+fn ds12_canaries_keep_the_promises_when_the_stream_stands_still() {
+    let schedule = Schedule { canaries: true, stalls: true, ..Schedule::default() };
+    let mut totals = schedule::Totals::default();
+    for seed in seeds() {
+        match run(seed, &schedule) {
+            Ok(done) => totals.add(&done),
+            Err(broken) => {
+                panic!("seed {seed}: {broken}\nrun it alone with PLIMSOLL_SIM_SEED={seed} cargo test --test sim")
+            }
+        }
+    }
+    println!("{totals:?}");
+    if std::env::var_os("PLIMSOLL_SIM_SEED").is_none() {
+        assert!(totals.stalls > 0 && totals.canaries > 0 && totals.kills > 0, "nothing happened: {totals:?}");
     }
 }
 
@@ -95,6 +121,12 @@ mod mutants {
         caught("M3c", &Schedule { empty_run: 1, ..Schedule::default() });
     }
 
+    /// DS-12: the publisher of the stream stands still, and there are no canaries.
+    #[test]
+    fn ds12_a_stalled_stream_without_canaries() {
+        caught("DS-12", &Schedule { stalls: true, ..Schedule::default() });
+    }
+
     /// AP-3: a newer write does not wait for the stray of an older one.
     #[test]
     fn ap3_no_hold_after_an_unknown_outcome() {
@@ -105,6 +137,24 @@ mod mutants {
     #[test]
     fn fo2_closed_before_the_strays_have_landed() {
         caught("FO-2", &Schedule { hold: std::time::Duration::from_secs(1), ..Schedule::default() });
+    }
+
+    /// M1c: a scan that is not consistent gives an item as it was before its last change, and no record of that follows.
+    #[test]
+    fn m1c_a_stale_scan() {
+        caught("M1c", &Schedule { stale_scan: true, ..Schedule::default() });
+    }
+
+    /// M1e: shards are read from where they stand when they are first read, and the scan was before that.
+    #[test]
+    fn m1e_positions_after_the_scan() {
+        caught("M1e", &Schedule { begins_at_the_tip: true, ..Schedule::default() });
+    }
+
+    /// M1f: a standby that holds items is not searched for what the source does not have.
+    #[test]
+    fn m1f_no_sweep() {
+        caught("M1f", &Schedule { no_sweep: true, ..Schedule::default() });
     }
 
     /// RK-1: a commit is believed before it is synced.

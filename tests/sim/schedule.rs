@@ -26,6 +26,13 @@ pub(crate) struct Schedule {
     pub(crate) children_do_not_wait: bool,
     pub(crate) children_registered_late: bool,
     pub(crate) apply_lies: bool,
+    pub(crate) stale_scan: bool,
+    pub(crate) begins_at_the_tip: bool,
+    pub(crate) no_sweep: bool,
+    /// The store has canaries.
+    pub(crate) canaries: bool,
+    /// The publisher of the stream stands still for a while, now and then (DS-12).
+    pub(crate) stalls: bool,
 }
 
 impl Default for Schedule {
@@ -37,6 +44,11 @@ impl Default for Schedule {
             children_do_not_wait: false,
             children_registered_late: false,
             apply_lies: false,
+            stale_scan: false,
+            begins_at_the_tip: false,
+            no_sweep: false,
+            canaries: false,
+            stalls: false,
         }
     }
 }
@@ -50,6 +62,10 @@ pub(crate) struct Totals {
     pub(crate) strays: u64,
     pub(crate) late: u64,
     pub(crate) cuts: u64,
+    pub(crate) copies: u64,
+    pub(crate) reseeds: u64,
+    pub(crate) stalls: u64,
+    pub(crate) canaries: u64,
     pub(crate) final_watermark: i64,
 }
 
@@ -61,6 +77,10 @@ impl Totals {
         self.strays += other.strays;
         self.late += other.late;
         self.cuts += other.cuts;
+        self.copies += other.copies;
+        self.reseeds += other.reseeds;
+        self.stalls += other.stalls;
+        self.canaries += other.canaries;
     }
 }
 
@@ -199,6 +219,13 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
                 world.split();
                 totals.splits += 1;
             }
+            if dice.below(1000) < 2 {
+                world.trim(now);
+            }
+            if schedule.stalls && dice.below(1000) < 8 {
+                world.stall(now);
+                totals.stalls += 1;
+            }
             if dice.below(1000) < 4 {
                 world.source_frozen = !world.source_frozen;
             }
@@ -227,8 +254,12 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
     } else {
         calm_down(&run, &index, &mut highest).await?;
     }
+    let record = index.snapshot().stores.get(&run.id).map(|mark| mark.record.clone()).unwrap_or_default();
+    totals.copies = u64::from(record.seed_run.is_some());
+    totals.reseeds = record.epoch;
     let world = run.world.lock().unwrap();
     (totals.strays, totals.late) = (world.stray_count, world.late_count);
+    totals.canaries = world.beats.len() as u64;
     totals.final_watermark = highest.0;
     Ok(totals)
 }
@@ -253,7 +284,10 @@ async fn cut_the_flow(run: &Run, life: &Life, index: &MemoryIndex, highest: &mut
         broken = ticking => return Err(broken),
         closed = closing => closed?,
     }
-    let before = run.world.lock().unwrap().standby.clone();
+    let (before, beats) = {
+        let world = run.world.lock().unwrap();
+        (world.standby.clone(), world.beats.len())
+    };
     for _ in 0..600 {
         run.clock.sleep(Duration::from_millis(50)).await;
         let now = run.now();
@@ -265,6 +299,9 @@ async fn cut_the_flow(run: &Run, life: &Life, index: &MemoryIndex, highest: &mut
                 "FO-2: the standby changed after the flow was closed: {before:?} -> {:?}",
                 world.standby
             ));
+        }
+        if world.beats.len() != beats {
+            return Err("FO-2: a canary was written after the flow was closed".into());
         }
         drop(world);
         run.check(index, highest)?;
@@ -279,6 +316,9 @@ async fn calm_down(run: &Run, index: &MemoryIndex, highest: &mut SourceTime) -> 
     {
         let mut world = run.world.lock().unwrap();
         (world.calm, world.source_frozen, world.standby_frozen) = (true, false, false);
+        if world.held {
+            world.stall(end);
+        }
     }
     index.set_delay(Duration::ZERO);
     for _ in 0..600 {
@@ -288,7 +328,7 @@ async fn calm_down(run: &Run, index: &MemoryIndex, highest: &mut SourceTime) -> 
     }
     {
         let world = run.world.lock().unwrap();
-        if world.standby != world.source {
+        if World::items(&world.standby) != World::items(&world.source) {
             return Err(format!(
                 "I5: the standby is not the source: {:?} and {:?}; {:?}",
                 world.standby,
@@ -298,9 +338,10 @@ async fn calm_down(run: &Run, index: &MemoryIndex, highest: &mut SourceTime) -> 
         }
     }
     if highest.since(START) < Duration::from_millis(end) {
+        let behind = end.saturating_sub(highest.since(START).as_millis() as u64);
         return Err(format!(
             "P5: an idle healthy source, and W is {highest} at the end, {} ms before the end of the writes; {:?}",
-            end as i64 - (highest.0 - START.0),
+            behind,
             run.board.read(&run.id)
         ));
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use plimsoll::stores::canary::Beat;
+
 /// Virtual time since the start, milliseconds.
 pub(crate) type Ms = u64;
 
@@ -26,12 +28,20 @@ impl Dice {
     }
 }
 
+/// What a key holds, on either side: a version, or that it was removed by that version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Held {
+    pub(crate) version: u64,
+    pub(crate) removed: bool,
+}
+
 /// One change of the source. Values are version numbers: higher is newer, and a deletion has one too.
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
     pub(crate) seq: u64,
     pub(crate) key: u64,
     pub(crate) version: u64,
+    pub(crate) removed: bool,
     pub(crate) committed: Ms,
     pub(crate) visible: Ms,
 }
@@ -44,6 +54,10 @@ pub(crate) struct Shard {
     pub(crate) closed: bool,
     /// Empty answers still to be given before the data that is there.
     pub(crate) empties: u32,
+    /// The highest sequence number that was trimmed.
+    pub(crate) trimmed: u64,
+    /// When it was committed.
+    pub(crate) trimmed_at: Ms,
 }
 
 /// Everything outside the process.
@@ -54,10 +68,12 @@ pub(crate) struct World {
     /// Which open shard each key is in. A key only ever moves from a shard to one of its children.
     pub(crate) home: Vec<usize>,
     pub(crate) truth: Vec<Record>,
-    pub(crate) source: BTreeMap<u64, u64>,
-    pub(crate) standby: BTreeMap<u64, u64>,
+    pub(crate) source: BTreeMap<u64, Held>,
+    /// What the source held before its newest changes, for a read that is not consistent.
+    pub(crate) stale: BTreeMap<u64, Held>,
+    pub(crate) standby: BTreeMap<u64, Held>,
     /// Writes that nobody waits for any more: when they land, and what.
-    pub(crate) strays: Vec<(Ms, u64, u64)>,
+    pub(crate) strays: Vec<(Ms, u64, Held)>,
     pub(crate) next: u64,
     pub(crate) source_frozen: bool,
     pub(crate) standby_frozen: bool,
@@ -65,10 +81,21 @@ pub(crate) struct World {
     pub(crate) calm: bool,
     pub(crate) stray_count: u64,
     pub(crate) late_count: u64,
+    /// The publisher of the stream stands still: what is committed is not visible.
+    pub(crate) held: bool,
+    /// Canaries that were written, with their keys.
+    pub(crate) beats: Vec<(u32, Beat)>,
 }
 
+/// Canary keys are numbered from here.
+pub(crate) const CANARY: u64 = 1_000;
+
 /// Keys in play: few, so that they meet.
-const KEYS: u64 = 12;
+pub(crate) const KEYS: u64 = 12;
+/// Keys of the standby that the source never had, or has no more, when a run begins.
+pub(crate) const ZOMBIES: u64 = 4;
+/// Versions below are of another day.
+const PAST: u64 = 1_000;
 /// A record is visible at most this long after its commit: what the allowance of the rules must cover.
 pub(crate) const VISIBLE_WITHIN: Duration = Duration::from_secs(6);
 /// Empty answers before data, at most: what E must exceed by two.
@@ -76,21 +103,49 @@ pub(crate) const MOST_EMPTIES: u32 = 3;
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        let root = Shard { name: "shard-0".into(), parent: None, records: vec![], closed: false, empties: 0 };
+        let root = Shard {
+            name: "shard-0".into(),
+            parent: None,
+            records: vec![],
+            closed: false,
+            empties: 0,
+            trimmed: 0,
+            trimmed_at: 0,
+        };
+        let mut dice = Dice(seed);
+        let (mut source, mut standby, mut truth) = (BTreeMap::new(), BTreeMap::new(), vec![]);
+        // Half of the runs begin with a past: items that no stream tells of, and a standby that has seen another day.
+        let past = dice.chance(50);
+        for key in (0..KEYS).filter(|_| past) {
+            if dice.chance(60) {
+                let held = Held { version: PAST + 1, removed: false };
+                source.insert(key, held);
+                truth.push(Record { seq: 0, key, version: PAST + 1, removed: false, committed: 0, visible: 0 });
+            }
+            if dice.chance(40) {
+                standby.insert(key, Held { version: dice.below(PAST), removed: false });
+            }
+        }
+        for key in (KEYS..KEYS + ZOMBIES).filter(|_| past) {
+            standby.insert(key, Held { version: 1, removed: false });
+        }
         Self {
-            dice: Dice(seed),
+            stale: source.clone(),
+            dice,
             shards: vec![root],
             home: vec![0; KEYS as usize],
-            truth: vec![],
-            source: BTreeMap::new(),
-            standby: BTreeMap::new(),
+            truth,
+            source,
+            standby,
             strays: vec![],
-            next: 0,
+            next: PAST + 1,
             source_frozen: false,
             standby_frozen: false,
             calm: false,
             stray_count: 0,
             late_count: 0,
+            held: false,
+            beats: vec![],
         }
     }
 
@@ -100,13 +155,49 @@ impl World {
         self.next += 1;
         let late = if self.dice.chance(10) { self.dice.below(VISIBLE_WITHIN.as_millis() as u64) } else { 0 };
         self.late_count += u64::from(late > 0);
-        let shard = &mut self.shards[self.home[key as usize]];
-        // A shard shows its records in order: one that is late holds back those behind it.
-        let visible = (now + late).max(shard.records.last().map_or(0, |r| r.visible));
-        let record = Record { seq: self.next, key, version: self.next, committed: now, visible };
-        shard.records.push(record.clone());
+        let removed = self.dice.chance(20);
+        let held = Held { version: self.next, removed };
+        let record = self.publish(key, self.home[key as usize], removed, now, late);
         self.truth.push(record);
-        self.source.insert(key, self.next);
+        if let Some(before) = self.source.insert(key, held) {
+            self.stale.insert(key, before);
+        }
+    }
+
+    /// What was committed becomes a record of its shard.
+    fn publish(&mut self, key: u64, home: usize, removed: bool, now: Ms, late: Ms) -> Record {
+        let shard = &mut self.shards[home];
+        let visible = if self.held { Ms::MAX } else { now + late };
+        // A shard shows its records in order: one that is late holds back those behind it.
+        let visible = visible.max(shard.records.last().map_or(0, |r| r.visible));
+        let record = Record { seq: self.next, key, version: self.next, removed, committed: now, visible };
+        shard.records.push(record.clone());
+        record
+    }
+
+    /// A canary is written. The same one again changes nothing.
+    pub(crate) fn sing(&mut self, key: u32, beat: &Beat, now: Ms) {
+        let last = self.beats.iter().rev().find(|(of, _)| *of == key);
+        if last.is_some_and(|(_, last)| last == beat) {
+            return;
+        }
+        self.next += 1;
+        let number = CANARY + self.beats.len() as u64;
+        self.beats.push((key, beat.clone()));
+        self.publish(number, self.home[key as usize], false, now, 0);
+    }
+
+    /// The publisher stops, or goes on.
+    pub(crate) fn stall(&mut self, now: Ms) {
+        self.held = !self.held;
+        if self.held {
+            return;
+        }
+        for shard in &mut self.shards {
+            // One shard shows what it has before another does.
+            let at = now + if self.calm { 0 } else { self.dice.below(VISIBLE_WITHIN.as_millis() as u64) };
+            shard.records.iter_mut().filter(|r| r.visible == Ms::MAX).for_each(|r| r.visible = at);
+        }
     }
 
     /// One open shard closes, and one to three others go on where it ended: a roll or a split.
@@ -123,6 +214,8 @@ impl World {
                 records: vec![],
                 closed: false,
                 empties: 0,
+                trimmed: 0,
+                trimmed_at: 0,
             });
         }
         for home in self.home.iter_mut().filter(|home| **home == parent) {
@@ -134,15 +227,31 @@ impl World {
     pub(crate) fn tick(&mut self, now: Ms) {
         self.strays.sort();
         while self.strays.first().is_some_and(|(at, ..)| *at <= now) {
-            let (_, key, version) = self.strays.remove(0);
-            self.standby.insert(key, version);
+            let (_, key, held) = self.strays.remove(0);
+            self.standby.insert(key, held);
         }
+    }
+
+    /// A shard loses all records that are visible now, read or not.
+    pub(crate) fn trim(&mut self, now: Ms) {
+        let at = self.dice.below(self.shards.len() as u64) as usize;
+        let shard = &mut self.shards[at];
+        let last = shard.records.iter().rev().find(|r| r.visible <= now);
+        if let Some((seq, committed)) = last.map(|r| (r.seq, r.committed)) {
+            (shard.trimmed, shard.trimmed_at) = (seq, committed);
+            shard.records.retain(|r| r.seq > seq);
+        }
+    }
+
+    /// The items that are there, on one side.
+    pub(crate) fn items(side: &BTreeMap<u64, Held>) -> BTreeMap<u64, u64> {
+        side.iter().filter(|(_, held)| !held.removed).map(|(key, held)| (*key, held.version)).collect()
     }
 
     /// Is everything committed up to `watermark` in the standby, itself or superseded?
     pub(crate) fn unsound(&self, watermark: Ms) -> Option<String> {
         self.truth.iter().filter(|r| r.committed <= watermark).find_map(|r| {
-            let have = self.standby.get(&r.key).copied().unwrap_or(0);
+            let have = self.standby.get(&r.key).map_or(0, |held| held.version);
             (have < r.version).then(|| {
                 format!(
                     "W {watermark}: key {} version {} committed at {} is not durable (standby has {have})",

@@ -6,6 +6,8 @@
 //!   its empty pages say that all is well. What is proved is a ceiling of the watermark and never raises it.
 //! - The tip of a lane is credited with no more than what was proved when its run of empty pages began: pages that were
 //!   empty because nothing was published say nothing afterwards, either, when the canaries come by before the rest does.
+//! - A canary that took longer than P shows that P was too little for a while, and for the shards that no canary is in it may
+//!   still be: so what is proved counts for tips only from P later on. After that the shards are taken to be level again.
 //! - T is the earlier of when we sent it, on our clock less the skew, and when its record says that it was made; less the
 //!   publish allowance. A step of our clock between the two, or a value that somebody else wrote, credits nothing.
 //! - Beats never overlap, and one whose outcome is unknown is sent again as it is until the next is due: the same value
@@ -93,7 +95,9 @@ pub(super) struct Canaries {
     /// By key: the newest instant that a canary of it has proved.
     newest: Vec<Option<SourceTime>>,
     proved: Option<Stamp>,
-    /// Since when it is known, monotonic, that so much is proved.
+    /// Until when, monotonic, shards may still be behind the canary that came late.
+    uneven: Duration,
+    /// From when on, monotonic, tips are worth so much.
     steps: VecDeque<(Duration, SourceTime)>,
     reads: HashMap<usize, Reads>,
     measured: Measured,
@@ -117,6 +121,7 @@ impl Canaries {
             waiting: Vec::new(),
             newest: vec![through; keys],
             proved: None,
+            uneven: Duration::ZERO,
             steps: through.map(|through| (Duration::ZERO, through)).into_iter().collect(),
             reads: HashMap::new(),
             measured: Measured::default(),
@@ -213,8 +218,13 @@ impl Canaries {
         let key = sighting.key as usize;
         let (Some(beat), true) = (&sighting.beat, key < self.newest.len()) else { return };
         let acknowledged = if beat.run == self.run { self.take_unseen(key, beat.seq) } else { None };
+        let mut age = (now.wall - now.mono.saturating_sub(asked)).since(beat.sent_at);
         if let Some(acknowledged) = acknowledged {
             self.measure(lane, acknowledged, asked, now);
+            age = age.max(asked.saturating_sub(acknowledged));
+        }
+        if age > self.rhythm.propagation {
+            self.uneven = now.mono + self.rhythm.propagation;
         }
         self.waiting.push(Waiting { lane, entry, key, sent_at: beat.sent_at, recorded_at, acknowledged });
     }
@@ -268,7 +278,7 @@ impl Canaries {
         let through = self.through().filter(|through| before.is_none_or(|before| *through > before));
         if let Some(through) = through {
             self.proved = Some(now);
-            self.steps.push_back((now.mono, through));
+            self.steps.push_back((now.mono.max(self.uneven), through));
             if self.steps.len() > MOST_STEPS {
                 self.steps.pop_front();
             }

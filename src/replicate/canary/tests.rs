@@ -172,10 +172,18 @@ fn ds12_a_tip_is_worth_what_was_proved_when_its_empty_pages_began() {
     let second = beat(&mut c, 60_000, 60_020);
     let late = comes_by(&mut c, &sighting(0, &second), 60_010, 70_000).unwrap();
     assert_eq!((worth(&c, 69_999), worth(&c, 70_020)), (Worth::UpTo(early), Worth::UpTo(late)));
+    // One that took longer than P: the shards that it is not in may be behind it by as much once more.
+    let third = beat(&mut c, 70_000, 70_020);
+    let later = comes_by(&mut c, &sighting(0, &third), 70_010, 80_001).unwrap();
+    assert_eq!((worth(&c, 90_010), worth(&c, 90_011)), (Worth::UpTo(late), Worth::UpTo(later)));
+    let fourth = beat(&mut c, 81_000, 81_020);
+    let latest = comes_by(&mut c, &sighting(0, &fourth), 81_010, 81_100).unwrap();
+    assert_eq!(worth(&c, 90_010), Worth::UpTo(late), "a canary that is quick again says nothing about them");
+    assert_eq!(worth(&c, 90_011), Worth::UpTo(latest));
     // A run that began before all that is remembered is worth nothing.
     (0..100).for_each(|n| {
-        let next = beat(&mut c, 80_000 + n * 10_000, 80_020 + n * 10_000);
-        comes_by(&mut c, &sighting(0, &next), 80_010 + n * 10_000, 80_200 + n * 10_000);
+        let next = beat(&mut c, 100_000 + n * 10_000, 100_020 + n * 10_000);
+        comes_by(&mut c, &sighting(0, &next), 100_010 + n * 10_000, 100_200 + n * 10_000);
     });
     assert_eq!(worth(&c, 70_020), Worth::Nothing);
     assert_eq!(c.steps.len(), MOST_STEPS);

@@ -12,11 +12,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::Table;
 use super::budget::{Spent, read_units, write_units};
 use super::item::{self, Body, Image, Item};
-use super::seed;
 use crate::aws::classify;
 use crate::change::{Change, Class, Key, LaneKind, Part, Position, Read, SourceTime};
-use crate::stores::StoreError;
 use crate::stores::contract::Spot;
+use crate::stores::{StoreError, seed};
 
 /// Items in one page, at most: it bounds memory, and how long a page is on its way.
 const PAGE: i32 = 1_000;
@@ -50,7 +49,7 @@ impl Table {
         let source = self.describe(&self.source, &self.settings.table, "primary").await?;
         let standby = self.describe(&self.target, &self.settings.standby_table, "standby").await?;
         self.learn_keys(&source);
-        self.budget.set(self.settings.seed.shares, &source, &standby);
+        self.budget.set(self.settings.shares, &source, &standby);
         Ok(())
     }
 

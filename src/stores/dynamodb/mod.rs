@@ -2,7 +2,7 @@
 //!
 //! - [`lineage`] decides about shards (pure), [`survey`] looks at table and stream, [`tail`] reads a shard, [`apply`]
 //!   writes to the standby, [`item`] carries items over without loss.
-//! - [`seed`] decides about the copy of what exists (pure), [`copy`] reads it, [`budget`] keeps it within its share.
+//! - [`copy`] reads what exists, as [`seed`] decides it, [`budget`] keeps that within its share.
 //! - What it deliberately does not do: LATEST iterators (DS-6), partial updates (AP-1), attributes of its own in user
 //!   items (AP-3), transactions (their changes arrive one by one; DS-F15).
 
@@ -13,7 +13,6 @@ mod canary_settings;
 mod copy;
 mod item;
 mod lineage;
-mod seed;
 mod settings;
 mod survey;
 mod tail;
@@ -27,7 +26,7 @@ use bytes::Bytes;
 use self::item::{Body, Image};
 use super::canary::Canary;
 use super::contract::{Applied, Kind, Mode, Replicate, Rhythm, Spot, Store};
-use super::{StoreError, StoreState, Transition};
+use super::{StoreError, StoreState, Transition, seed};
 use crate::aws::Aws;
 use crate::change::{Change, Class, Key, Method, Read, SourceTime, Stamp, StoreId};
 use crate::promote::Step;
@@ -127,11 +126,11 @@ impl Replicate for Table {
     }
 
     fn proceed(&self, state: &StoreState, _: SourceTime, skew: Duration) -> Vec<Transition> {
-        seed::proceed(state, self.settings.seed.sweep_limit, skew)
+        seed::proceed(state, &self.settings.seed, skew)
     }
 
     fn held(&self, state: &StoreState) -> Option<String> {
-        seed::held(state, self.id.as_str(), self.settings.seed.sweep_limit, self.settings.seed.on_gap)
+        seed::held(state, self.id.as_str(), &self.settings.seed)
     }
 
     async fn read(&self, spot: Spot<'_>) -> Result<Read, StoreError> {

@@ -11,6 +11,7 @@ use crate::aws::Aws;
 use crate::change::StoreId;
 use crate::config::{Key, Section, Takes, duration_words};
 use crate::stores::contract::{Rhythm, Settings, Store};
+use crate::stores::seed::{OnGap, Policy};
 
 const TABLE: Key = Key::required(
     "table",
@@ -176,30 +177,6 @@ const DEFAULT_REQUEST_LIFE: Duration = Duration::from_secs(10);
 /// For the requests themselves and the commit of the proof, in the floor.
 const PROOF_ALLOWANCE: Duration = Duration::from_secs(1);
 
-/// What happens when history is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnGap {
-    /// Everything is copied anew.
-    Reseed,
-    /// A human decides.
-    Hold,
-}
-
-/// How a table is seeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SeedSettings {
-    /// Parts that are read at one time.
-    pub segments: u32,
-    /// What it may use of the tables' capacity.
-    pub(super) shares: Shares,
-    /// Orphans that are removed without asking, at least.
-    pub sweep_limit: u64,
-    /// What follows a gap.
-    pub on_gap: OnGap,
-    /// Between the starts of two seeds that nobody asked for.
-    pub every: Duration,
-}
-
 /// One table and its standby.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DynamoDbSettings {
@@ -214,7 +191,9 @@ pub struct DynamoDbSettings {
     /// Its canaries, if it is to have any.
     pub canary: Option<CanarySettings>,
     /// How it is seeded.
-    pub seed: SeedSettings,
+    pub seed: Policy,
+    /// What a seed may use of the tables' capacity.
+    pub(super) shares: Shares,
 }
 
 impl Settings for DynamoDbSettings {
@@ -310,26 +289,29 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
         apply_batch: apply_batch as usize,
         survey_every,
     };
-    let (seed, canary) = (seed(section), canary_settings::read(section));
+    let (seed, shares, canary) = (seed(section), shares(section), canary_settings::read(section));
     let (table, standby_table) = (table?, standby_table?);
-    Some(Arc::new(DynamoDbSettings { table, standby_table, rhythm, attempt_timeout, seed, canary }))
+    Some(Arc::new(DynamoDbSettings { table, standby_table, rhythm, attempt_timeout, seed, shares, canary }))
 }
 
-fn seed(section: &mut Section<'_>) -> SeedSettings {
-    SeedSettings {
+fn seed(section: &mut Section<'_>) -> Policy {
+    Policy {
         segments: count(section, &SEED_SEGMENTS),
-        shares: Shares {
-            read_percent: count(section, &SEED_READ_SHARE),
-            standby_percent: count(section, &SEED_STANDBY_SHARE),
-            read_units: opt_count(section, &SEED_READ_UNITS),
-            write_units: opt_count(section, &SEED_WRITE_UNITS),
-        },
         sweep_limit: section.integer(&SWEEP_LIMIT),
         on_gap: match section.text(&ON_GAP).as_deref() {
             Some("hold") => OnGap::Hold,
             _ => OnGap::Reseed,
         },
         every: section.duration(&RESEED_EVERY),
+    }
+}
+
+fn shares(section: &mut Section<'_>) -> Shares {
+    Shares {
+        read_percent: count(section, &SEED_READ_SHARE),
+        standby_percent: count(section, &SEED_STANDBY_SHARE),
+        read_units: opt_count(section, &SEED_READ_UNITS),
+        write_units: opt_count(section, &SEED_WRITE_UNITS),
     }
 }
 

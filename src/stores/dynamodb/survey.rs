@@ -6,11 +6,9 @@ use aws_sdk_dynamodb::types::{KeySchemaElement, StreamViewType, TableDescription
 
 use super::Table;
 use super::lineage::{self, Incarnation, Sighting};
-use super::seed;
-use super::settings::SeedSettings;
 use crate::change::{Class, LaneKind, Stamp};
 use crate::config::duration_words;
-use crate::stores::{Reseed, StoreError, StoreState, Transition};
+use crate::stores::{Reseed, StoreError, StoreState, Transition, seed};
 use crate::watermark::SeedRun;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -44,8 +42,7 @@ impl Table {
         let mut decisions = lineage::decide(state, &sighting, now.wall);
         if adopted.is_some() && decisions.is_empty() {
             // Everything that is decided about lanes is durable (2.3 step 1).
-            let SeedSettings { on_gap, every, .. } = self.settings.seed;
-            if let Some(why) = seed::again(state, on_gap, every, now.wall) {
+            if let Some(why) = seed::again(state, &self.settings.seed, now.wall) {
                 decisions.push(self.reseed(state, &table, &sighting, why, now).await?);
             } else if seed::begins(state) {
                 decisions.push(self.begin_copy(state, &table, now).await?);

@@ -15,11 +15,31 @@
 
 use std::time::Duration;
 
+use super::{StoreState, Transition};
 use crate::change::{GapCause, Lane, LaneKind, SourceTime};
-use crate::stores::{StoreState, Transition};
 use crate::watermark::{LanePhase, Seed, SeedRun};
 
-use super::settings::OnGap;
+/// What happens when history is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnGap {
+    /// Everything is copied anew.
+    Reseed,
+    /// A human decides.
+    Hold,
+}
+
+/// How a store is seeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Parts that are read at one time.
+    pub segments: u32,
+    /// Orphans that are removed without asking, at least.
+    pub sweep_limit: u64,
+    /// What follows a gap.
+    pub on_gap: OnGap,
+    /// Between the starts of two seeds that nobody asked for.
+    pub every: Duration,
+}
 
 /// A re-seed of a stream that was disabled waits so long for its last shards to be read to their end.
 const DRAIN_OLD: Duration = Duration::from_secs(60);
@@ -27,25 +47,25 @@ const DRAIN_OLD: Duration = Duration::from_secs(60);
 const GUARD_PERCENT: u64 = 1;
 
 /// The scan's segments as lanes.
-pub(super) fn segments(kind: LaneKind, count: u32) -> Vec<Lane> {
+pub fn segments(kind: LaneKind, count: u32) -> Vec<Lane> {
     (0..count).map(|at| Lane { kind, name: format!("{at}/{count}").into() }).collect()
 }
 
 /// A lane's segment and how many there are.
-pub(super) fn segment(lane: &Lane) -> Option<(i32, i32)> {
+pub fn segment(lane: &Lane) -> Option<(i32, i32)> {
     let (at, count) = lane.name.split_once('/')?;
     Some((at.parse().ok()?, count.parse().ok()?))
 }
 
 /// Is a copy to begin: positions durable, nothing read yet?
-pub(super) fn begins(state: &StoreState) -> bool {
+pub fn begins(state: &StoreState) -> bool {
     let run_ok = state.record.seed_run.as_ref().is_none_or(|run| !run.broken);
     let healed_by_it = state.record.gap.is_none() || state.record.epoch > 0;
     state.record.seed == Seed::Pending && run_ok && healed_by_it && state.copy_lanes().next().is_none()
 }
 
 /// Must everything be copied anew? Gives why, for a human.
-pub(super) fn again(state: &StoreState, on_gap: OnGap, every: Duration, now: SourceTime) -> Option<String> {
+pub fn again(state: &StoreState, policy: &Policy, now: SourceTime) -> Option<String> {
     let record = &state.record;
     if record.wanted.is_some() {
         return Some("an operator asked for it".to_owned());
@@ -53,7 +73,7 @@ pub(super) fn again(state: &StoreState, on_gap: OnGap, every: Duration, now: Sou
     let gap = record.gap.as_ref()?;
     // In a higher epoch a gap is either being healed or was found meanwhile, which breaks the run.
     let healing = record.seed == Seed::Pending && record.seed_run.as_ref().is_some_and(|run| !run.broken);
-    if on_gap == OnGap::Hold || healing || !rested(state, every, now) {
+    if policy.on_gap == OnGap::Hold || healing || !rested(state, policy.every, now) {
         return None;
     }
     let draining = gap.cause == GapCause::StreamReset
@@ -68,12 +88,12 @@ fn rested(state: &StoreState, every: Duration, now: SourceTime) -> bool {
 }
 
 /// How many orphans may be removed without asking.
-pub(super) fn guard(run: &SeedRun, least: u64) -> u64 {
-    least.max(run.copied * GUARD_PERCENT / 100).max(run.allowed)
+pub fn guard(run: &SeedRun, policy: &Policy) -> u64 {
+    policy.sweep_limit.max(run.copied * GUARD_PERCENT / 100).max(run.allowed)
 }
 
 /// The next stage of a copy, if the one before is complete.
-pub(super) fn proceed(state: &StoreState, sweep_limit: u64, skew: Duration) -> Vec<Transition> {
+pub fn proceed(state: &StoreState, policy: &Policy, skew: Duration) -> Vec<Transition> {
     let Some(run) = state.record.seed_run.as_ref().filter(|run| !run.broken) else { return Vec::new() };
     let lanes: Vec<_> = state.copy_lanes().collect();
     let open = lanes.iter().any(|(_, record)| record.phase != LanePhase::Drained);
@@ -87,7 +107,7 @@ pub(super) fn proceed(state: &StoreState, sweep_limit: u64, skew: Duration) -> V
     }
     if run.orphans > 0 && !has(LaneKind::Repair) {
         let removal = Lane { kind: LaneKind::Repair, name: "orphans".into() };
-        let within = run.orphans <= guard(run, sweep_limit);
+        let within = run.orphans <= guard(run, policy);
         return if within { vec![Transition::Continue(vec![removal])] } else { Vec::new() };
     }
     // An item that prodY refuses is not there, and when it was written nobody knows: nothing can be proven before it is.
@@ -104,10 +124,10 @@ pub(super) fn proceed(state: &StoreState, sweep_limit: u64, skew: Duration) -> V
 }
 
 /// What keeps a copy from its end until a human does something.
-pub(super) fn held(state: &StoreState, store: &str, sweep_limit: u64, on_gap: OnGap) -> Option<String> {
+pub fn held(state: &StoreState, store: &str, policy: &Policy) -> Option<String> {
     let run = state.record.seed_run.as_ref();
     let seeding = state.record.seed == Seed::Pending;
-    if let (Some(gap), OnGap::Hold) = (&state.record.gap, on_gap)
+    if let (Some(gap), OnGap::Hold) = (&state.record.gap, policy.on_gap)
         && (!seeding || run.is_none_or(|run| run.broken))
     {
         let what = gap.sentence();
@@ -117,7 +137,7 @@ pub(super) fn held(state: &StoreState, store: &str, sweep_limit: u64, on_gap: On
     let removal = state.copy_lanes().any(|(lane, _)| lane.kind == LaneKind::Repair);
     let swept = state.copy_lanes().any(|(lane, _)| lane.kind == LaneKind::Sweep)
         && state.copy_lanes().all(|(_, record)| record.phase == LanePhase::Drained);
-    let guard = guard(run, sweep_limit);
+    let guard = guard(run, policy);
     (swept && !removal && run.orphans > guard).then(|| {
         format!(
             "prodY has {} items that prodX does not have, of {} looked at; more than {guard} are not removed without you: \
