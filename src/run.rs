@@ -165,6 +165,7 @@ async fn start_on(
         index: Arc::clone(&index) as Arc<dyn Index>,
         board,
         recovery: Arc::new(Promoting(promotions)),
+        keeping: Arc::new(Keeper(Arc::clone(&fleet))),
         metrics,
         tokens,
         started: clock.now(),
@@ -269,6 +270,16 @@ impl Running {
             );
         }
         code
+    }
+}
+
+/// What operators ask of the drivers.
+struct Keeper(Arc<Fleet>);
+
+#[async_trait::async_trait]
+impl serve::Keeping for Keeper {
+    async fn reseed(&self, store: &crate::change::StoreId, allow_deletes: u64) -> Option<Result<String, String>> {
+        self.0.reseed(store, allow_deletes).await
     }
 }
 

@@ -146,6 +146,12 @@ impl Client {
         self.read(request.send().await.map_err(|e| self.silent(&e))?).await
     }
 
+    /// Acts where doing it twice is the same as once.
+    pub(super) async fn act<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Failure> {
+        let request = self.request(Method::POST, path)?.timeout(ANSWER).json(body);
+        self.read(request.send().await.map_err(|e| self.silent(&e))?).await
+    }
+
     /// Opens a stream of events, after the one with the id `after`.
     pub(super) async fn events(&self, path: &str, after: Option<u64>) -> Result<reqwest::Response, Failure> {
         let mut request = self.request(Method::GET, path)?.header(header::ACCEPT, "text/event-stream");

@@ -10,6 +10,7 @@ mod config;
 mod follow;
 mod plan;
 mod promote;
+mod reseed;
 mod status;
 mod token;
 
@@ -55,6 +56,9 @@ enum Command {
     /// Makes the standby region the active one
     #[command(after_help = promote::EXAMPLE)]
     Promote(promote::PromoteArgs),
+    /// Copies a store anew, or lets a copy under way remove more items of the standby
+    #[command(after_help = reseed::EXAMPLE)]
+    Reseed(reseed::ReseedArgs),
     /// Makes access tokens for the API
     #[command(after_help = token::EXAMPLE)]
     Token(token::TokenArgs),
@@ -86,6 +90,7 @@ where
         Command::Status(args) => on_runtime(status::run(&args)),
         Command::Plan(args) => on_runtime(plan::run(&args)),
         Command::Promote(args) => on_runtime(promote::run(&args)),
+        Command::Reseed(args) => on_runtime(reseed::run(&args)),
         Command::Token(args) => token::run(&args, &crate::seams::SystemIds),
         Command::Config(args) => config::run(&args),
     }

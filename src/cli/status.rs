@@ -11,7 +11,7 @@ use super::{complain, print};
 use crate::change::SourceTime;
 use crate::promote::When;
 use crate::seams::SystemClock;
-use crate::serve::status::{Status, StoreStatus, clock, span};
+use crate::serve::status::{Progress, Status, StoreStatus, clock, span};
 
 pub(super) const EXAMPLE: &str =
     "Example:\n  plimsoll status --token-file ~/.plimsoll-token\n  plimsoll status --watch";
@@ -216,6 +216,9 @@ fn table(stores: &[&StoreStatus], now: SourceTime, look: Look) -> String {
         if let Some(progress) = &store.last_progress {
             text += &wrap(&format!("last progress {}", since(progress, now)), look.width);
         }
+        if let Some(progress) = &store.progress {
+            text += &wrap(&progress_words(progress), look.width);
+        }
         if let Some(note) = &store.note {
             text += &look.paint(&wrap(note, look.width), "33");
         }
@@ -229,6 +232,20 @@ fn since(text: &str, now: SourceTime) -> String {
         Ok(When(at)) => format!("{} ({} ago)", clock(at, now), span(now.since(at))),
         Err(_) => text.to_owned(),
     }
+}
+
+/// `scan: 1200 of about 5000 items (24 %), about 3 min 10 s left`.
+fn progress_words(progress: &Progress) -> String {
+    let mut text = format!("{}: {}", progress.what, progress.done);
+    if let Some(total) = progress.total.filter(|total| *total > 0) {
+        text += &format!(" of about {total} items ({} %)", progress.done.saturating_mul(100) / total);
+    } else {
+        text += " items";
+    }
+    if let Some(left) = progress.eta_seconds {
+        text += &format!(", about {} left", seconds(Some(left)));
+    }
+    text
 }
 
 /// Words, indented and broken at the width.

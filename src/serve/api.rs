@@ -12,6 +12,7 @@ use super::View;
 use super::problem::Problem;
 use super::request::{self, Note};
 use super::status::{Status, StoreStatus};
+use crate::change::StoreId;
 use crate::promote::Authorized;
 
 type Answer = Result<Json<Value>, Problem>;
@@ -22,11 +23,33 @@ pub(super) async fn status(State(view): State<Arc<View>>) -> Json<Status> {
 }
 
 pub(super) async fn store(State(view): State<Arc<View>>, Path(id): Path<String>) -> Result<Json<StoreStatus>, Problem> {
-    let status = view.status();
-    let known = status.stores.iter().map(|s| s.id.clone()).collect::<Vec<_>>().join(", ");
-    let found = status.stores.into_iter().find(|s| s.id == id);
-    found.map(Json).ok_or_else(|| {
-        Problem::not_found(format!("there is no store {id:?}")).hint(format!("the stores of this application: {known}"))
+    known(&view, &id)?;
+    let found = view.status().stores.into_iter().find(|s| s.id == id);
+    found.map(Json).ok_or_else(|| Problem::not_found(format!("there is no store {id:?}")))
+}
+
+pub(super) async fn reseed(
+    State(view): State<Arc<View>>,
+    Path(id): Path<String>,
+    Extension(who): Who,
+    request: Request,
+) -> Result<Response, Problem> {
+    let wish: request::Reseed = request::json_or_default(request).await?;
+    let store = known(&view, &id)?;
+    let told = view.keeping.reseed(&store, wish.allow_deletes).await;
+    let told = told.ok_or_else(|| Problem::conflict(format!("{id} is observed: AWS copies it")))?;
+    let what = told.map_err(|why| Problem::conflict(format!("{id}: {why}")))?;
+    tracing::warn!(store = id, by = %who.principal().name, allow_deletes = wish.allow_deletes, "an operator asked for a re-seed");
+    Ok((StatusCode::ACCEPTED, Json(json!({"store": id, "what": what}))).into_response())
+}
+
+/// The store of that name.
+fn known(view: &View, id: &str) -> Result<StoreId, Problem> {
+    let found = view.fleet.stores.iter().find(|store| store.id.as_str() == id).map(|store| store.id.clone());
+    found.ok_or_else(|| {
+        let known: Vec<&str> = view.fleet.stores.iter().map(|store| store.id.as_str()).collect();
+        Problem::not_found(format!("there is no store {id:?}"))
+            .hint(format!("the stores of this application: {}", known.join(", ")))
     })
 }
 

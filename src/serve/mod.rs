@@ -38,12 +38,14 @@ pub mod tls;
 mod api;
 mod events;
 mod health;
+mod keeping;
 mod listener;
 mod page;
 mod promoting;
 mod request;
 mod router;
 
+pub use keeping::Keeping;
 pub use listener::{Limits, Listener, StartError, tokens};
 pub use promoting::Promoting;
 pub use recovery::{Event, Recovery, Started, Timings};
@@ -70,6 +72,8 @@ pub struct View {
     pub board: Arc<Board>,
     /// The recovery.
     pub recovery: Arc<dyn Recovery>,
+    /// The stores, as far as operators command them.
+    pub keeping: Arc<dyn Keeping>,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// Who may call.

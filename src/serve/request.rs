@@ -21,6 +21,15 @@ pub(super) struct Note {
     pub(super) text: String,
 }
 
+/// `POST /v1/stores/{id}/reseed`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reseed {
+    /// How many items of the standby that the source does not have may be removed.
+    #[serde(default)]
+    pub(super) allow_deletes: u64,
+}
+
 /// Reads a JSON body.
 pub(super) async fn json<T: DeserializeOwned>(request: axum::extract::Request) -> Result<T, Problem> {
     let bytes = read(request).await?;

@@ -12,7 +12,7 @@ use crate::change::{SourceTime, Stamp, StoreId};
 use crate::config::Config;
 use crate::promote::When;
 use crate::rpo::{Rpo, State, Terms, assess, assess_app};
-use crate::watermark::{Board, Mark, Vitals, Watermarks};
+use crate::watermark::{Board, Mark, Seed, Vitals, Watermarks};
 
 /// The whole application.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -236,7 +236,12 @@ fn store(watched: &Watched, verdict: &Rpo, facts: &Facts<'_>) -> StoreStatus {
         retention_headroom_seconds: vitals.retention_headroom.map(secs),
         last_progress: vitals.last_progress.map(|at| at.wall.to_string()),
         cutoff: cutoff(verdict, facts),
-        progress: None,
+        progress: vitals.progress.as_ref().map(|progress| Progress {
+            what: progress.what.to_owned(),
+            done: progress.done,
+            total: (progress.total > 0).then_some(progress.total),
+            eta_seconds: progress.eta.map(secs),
+        }),
         verified: None,
         note: note(verdict, mark, &vitals, facts),
     }
@@ -274,8 +279,10 @@ fn note(verdict: &Rpo, mark: Option<&Mark>, vitals: &Vitals, facts: &Facts<'_>) 
         }
         State::Gap => {
             if let Some(gap) = record.and_then(|r| r.gap.as_ref()) {
+                let healing = record.is_some_and(|r| r.seed == Seed::Pending) && vitals.progress.is_some();
+                let cure = if healing { "a re-seed is under way that heals it" } else { "only a re-seed heals it" };
                 says.push(format!(
-                    "history was lost at {}: {}; only a re-seed heals it, until then changes may be missing in prodY",
+                    "history was lost at {}: {}; {cure}, until then changes may be missing in prodY",
                     clock(gap.declared_at, facts.now.wall),
                     gap.sentence()
                 ));

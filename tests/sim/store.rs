@@ -197,8 +197,10 @@ impl Replicate for SimStore {
         // hours in which a first read is believed, so losing them is the loss that it would be then.
         let untouched = spot.from == spot.record.position.as_ref();
         if shard.trimmed > from {
-            let before = shard.trimmed_at < spot.record.first_seen.since(START).as_millis() as u64;
-            if !(spot.record.initial && untouched && before) {
+            let reached = spot.record.tip_at.filter(|_| spot.from.is_none());
+            let known = reached.unwrap_or(spot.record.first_seen).since(START).as_millis() as u64;
+            let covered = spot.record.initial || reached.is_some();
+            if !(covered && untouched && shard.trimmed_at < known) {
                 let why = Gap { cause: GapCause::Trimmed, on: shard.name.clone(), declared_at: START };
                 return Ok(Read::Lost { why });
             }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use plimsoll_lab::daemon::{Daemon, Status};
 use plimsoll_lab::random::Random;
-use plimsoll_lab::scripted::{AwsError, Call, Fault, FaultRule, TrimPoint, ViewType};
+use plimsoll_lab::scripted::{AwsError, Call, Fault, FaultRule, TableSpec, TrimPoint, ViewType};
 
 use super::fixture::{Ask as _, Load, ORDERS, PROPAGATION, Pair, field, note, plain, streamed, until};
 use super::truth::Watch;
@@ -103,8 +103,27 @@ async fn ds10_sparse_pages_prove_nothing() {
     watch.truthful().await;
 }
 
-/// What every gap must be: said within one poll, frozen, sticky, with a note that helps. Two restarts, one of each kind.
+/// Tables whose gaps wait for an operator.
+fn holding(source: TableSpec) -> Pair {
+    Pair::with(source, plain(), 1, |spec| spec.stores[0].more += "\non_gap = \"hold\"")
+}
+
+/// What every gap must be: said within one poll, frozen, sticky, with a note that helps. Two restarts, one of each kind. And
+/// healed by the re-seed that the note names, and by nothing before it is complete.
 async fn is_a_gap(pair: &Pair, daemon: &mut Daemon, cause: &str) {
+    stays_a_gap(pair, daemon, cause).await;
+    heals(pair, daemon).await;
+}
+
+async fn heals(pair: &Pair, daemon: &mut Daemon) {
+    let path = format!("/v1/stores/{ORDERS}/reseed");
+    let (status, body) = daemon.client().post(&path, String::new(), &[]).await.expect("it answers");
+    assert_eq!(status, 202, "{body}");
+    daemon.state("ok").await;
+    pair.converge(daemon).await;
+}
+
+async fn stays_a_gap(pair: &Pair, daemon: &mut Daemon, cause: &str) {
     let status = daemon.state("gap").await;
     gap_is_told(&status, cause);
     let watermark = status.watermark(ORDERS).expect("it was ok before");
@@ -136,7 +155,7 @@ fn gap_is_told(status: &Status, cause: &str) {
 
 #[tokio::test]
 async fn ds8a_trimmed_before_it_was_read_in_mid_shard() {
-    let pair = Pair::new();
+    let pair = holding(streamed());
     let mut daemon = pair.start_ok().await;
     let watch = Watch::start(&pair, daemon.client());
     pair.put("k", 1);
@@ -156,7 +175,7 @@ async fn ds8a_trimmed_before_it_was_read_in_mid_shard() {
 
 #[tokio::test]
 async fn ds8a_trimmed_while_the_daemon_was_down() {
-    let pair = Pair::new();
+    let pair = holding(streamed());
     let mut daemon = pair.start_ok().await;
     let watch = Watch::start(&pair, daemon.client());
     pair.put("k", 1);
@@ -174,23 +193,24 @@ async fn ds8a_trimmed_while_the_daemon_was_down() {
 
 #[tokio::test]
 async fn ds8b_a_shard_that_vanishes() {
-    let pair = Pair::with(streamed().shards(3), plain(), 1, |_| {});
+    let pair = holding(streamed().shards(3));
     let mut daemon = pair.start_ok().await;
     let watch = Watch::start(&pair, daemon.client());
     let shards = pair.x.open_shards(ORDERS);
     pair.x.vanish(ORDERS, &shards[1]);
-    is_a_gap(&pair, &mut daemon, &shards[1]).await;
+    stays_a_gap(&pair, &mut daemon, &shards[1]).await;
     watch.truthful().await;
     // The other shards are read all the same: a standby with a known gap is better for every change it still gets.
     for key in 0..30 {
         pair.put(&format!("k{key}"), 1);
     }
     until("most keys arrive", || pair.y.item_count(ORDERS) >= 10).await;
+    heals(&pair, &mut daemon).await;
 }
 
 #[tokio::test]
 async fn ds1_a_stream_that_was_turned_off_and_on() {
-    let pair = Pair::new();
+    let pair = holding(streamed());
     let mut daemon = pair.start_ok().await;
     let watch = Watch::start(&pair, daemon.client());
     pair.put("k", 1);
@@ -199,22 +219,24 @@ async fn ds1_a_stream_that_was_turned_off_and_on() {
     pair.put("unseen", 1);
     pair.x.enable_stream(ORDERS, ViewType::NewAndOldImages);
     pair.put("in the new stream", 1);
-    is_a_gap(&pair, &mut daemon, "stream").await;
+    stays_a_gap(&pair, &mut daemon, "stream").await;
     // The old stream is drained to its end (it stays readable for a day).
     until("what the old stream held", || pair.standby_version("last") == Some(1)).await;
+    heals(&pair, &mut daemon).await;
     watch.truthful().await;
 }
 
 #[tokio::test]
 async fn ds1_a_table_that_was_made_anew() {
-    let pair = Pair::new();
+    let pair = holding(streamed());
     let mut daemon = pair.start_ok().await;
     pair.put("k", 1);
     pair.converge(&daemon).await;
     pair.x.recreate_table(ORDERS);
     pair.put("k", 9);
-    is_a_gap(&pair, &mut daemon, "created again").await;
+    stays_a_gap(&pair, &mut daemon, "created again").await;
     assert_eq!(pair.standby_version("k"), Some(1), "the new table's changes are not mixed into the old one's copy");
+    heals(&pair, &mut daemon).await;
 }
 
 /// DescribeStream is eventually consistent: an answer that there is no such stream, while the table names it, neither ends

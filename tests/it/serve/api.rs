@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::fixture::{APPROVER, OPERATOR, Parts, Server, VIEWER, fresh_mark, orders, short};
 
 /// Method, path, and how many of the roles (viewer, operator, approver) suffice.
-const GUARDED: [(&str, &str, usize); 10] = [
+const GUARDED: [(&str, &str, usize); 11] = [
     ("GET", "/v1/status", 3),
     ("GET", "/v1/stores/orders", 3),
+    ("POST", "/v1/stores/orders/reseed", 2),
     ("GET", "/v1/plan", 3),
     ("POST", "/v1/promote", 1),
     ("GET", "/v1/promotions", 3),

@@ -59,6 +59,19 @@ impl Index for Shown {
     }
 }
 
+/// Stores of which one is copied.
+struct Kept;
+
+#[async_trait]
+impl plimsoll::serve::Keeping for Kept {
+    async fn reseed(&self, store: &StoreId, allow_deletes: u64) -> Option<Result<String, String>> {
+        (store.as_str() == "orders").then(|| match allow_deletes {
+            13 => Err("a copy is under way".to_owned()),
+            n => Ok(format!("up to {n}")),
+        })
+    }
+}
+
 /// A recovery that plays the events it is told.
 pub(crate) struct Script {
     /// The events so far, and whether more follow.
@@ -199,6 +212,7 @@ impl Parts {
             index: Arc::clone(&self.index),
             board,
             recovery: Arc::clone(&self.recovery),
+            keeping: Arc::new(Kept),
             metrics,
             tokens,
             started: now,
