@@ -56,7 +56,7 @@ pub(crate) struct Shard {
     pub(crate) empties: u32,
     /// The highest sequence number that was trimmed.
     pub(crate) trimmed: u64,
-    /// When it was committed.
+    /// When it became visible: a tip of before is no proof that it was read.
     pub(crate) trimmed_at: Ms,
 }
 
@@ -237,8 +237,8 @@ impl World {
         let at = self.dice.below(self.shards.len() as u64) as usize;
         let shard = &mut self.shards[at];
         let last = shard.records.iter().rev().find(|r| r.visible <= now);
-        if let Some((seq, committed)) = last.map(|r| (r.seq, r.committed)) {
-            (shard.trimmed, shard.trimmed_at) = (seq, committed);
+        if let Some((seq, visible)) = last.map(|r| (r.seq, r.visible)) {
+            (shard.trimmed, shard.trimmed_at) = (seq, visible);
             shard.records.retain(|r| r.seq > seq);
         }
     }
