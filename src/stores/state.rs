@@ -119,8 +119,11 @@ impl StoreState {
                 }
             }
             Transition::Copy { run, lanes } => {
-                if self.record.seed == Seed::Pending && self.copy_lanes().next().is_none() {
-                    self.record.seed_run = Some(run.clone());
+                let broken = self.record.seed_run.as_ref().is_some_and(|run| run.broken);
+                if self.record.seed == Seed::Pending && !broken && self.copy_lanes().next().is_none() {
+                    // What was learnt of the run since this was decided stays.
+                    let have = self.record.seed_run.get_or_insert_with(|| run.clone());
+                    (have.total, have.bytes, have.sweep) = (run.total, run.bytes, run.sweep);
                     self.open(lanes, now, &mut touched);
                 }
             }

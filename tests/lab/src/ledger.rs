@@ -98,6 +98,11 @@ impl Ledger {
         Ticket { key, version }
     }
 
+    /// Writes down an item that is in prodX before anything watches it: committed, at this moment at the latest.
+    pub fn existed(&self, key: Key, state: State, by: SystemTime) {
+        self.lock().push(key, state, by, Some(by));
+    }
+
     /// The change is committed; `now` is just after the answer.
     pub fn ack(&self, ticket: Ticket, now: SystemTime) {
         let mut history = self.lock();

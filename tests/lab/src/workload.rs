@@ -21,7 +21,10 @@ use crate::tables::{KeyKind, TableSpec};
 use crate::trouble::Trouble;
 
 mod items;
+mod seeds;
 mod writer;
+
+pub use seeds::Seeds;
 
 /// What the items look like. Any item carries `rev`, which is different in every change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,21 +156,28 @@ impl Workload {
     /// Starts the writers of all traffics against one region. Two workloads on the same table need different seeds: the
     /// seed is part of the keys.
     pub fn start(endpoint: &Endpoint, traffics: &[Traffic], seed: u64, on_silence: OnSilence) -> Self {
+        let empty: Vec<_> = traffics.iter().map(|traffic| (traffic.clone(), Seeds::default())).collect();
+        Self::start_seeded(endpoint, &empty, seed, on_silence)
+    }
+
+    /// As [`Self::start`], of writers whose keys hold what was planned with the same traffic and seed.
+    pub fn start_seeded(endpoint: &Endpoint, traffics: &[(Traffic, Seeds)], seed: u64, on_silence: OnSilence) -> Self {
         let client = clients::dynamodb_once(endpoint);
         let stop = CancellationToken::new();
         let gate = Arc::new(RwLock::new(()));
         let alive = Arc::new(Mutex::new(0));
         let start = Instant::now();
         let mut writers = JoinSet::new();
-        for (table, traffic) in traffics.iter().enumerate() {
+        for (table, (traffic, seeds)) in traffics.iter().enumerate() {
             for number in 0..traffic.writers {
+                let empty = || vec![writer::Slot::default(); traffic.keys.max(1)];
                 let writer = writer::Writer {
                     client: client.clone(),
                     traffic: traffic.clone(),
                     seed,
                     number,
                     random: Random::fork(seed, (table * 1000 + number) as u64),
-                    slots: (0..traffic.keys.max(1)).map(|_| writer::Slot::default()).collect(),
+                    slots: seeds.slots_of(number).unwrap_or_else(empty),
                     stop: stop.clone(),
                     gate: gate.clone(),
                     on_silence,

@@ -130,7 +130,11 @@ impl ScriptedAws {
                 && let Some(((_, key), _)) = here.as_ref().or(there.as_ref())
             {
                 let key = Key::clone(key);
-                found.first.push(Difference { key, source: here.map(|e| e.1), standby: there.map(|e| e.1) });
+                found.first.push(Difference {
+                    key,
+                    source: here.map(|e| e.1.item()),
+                    standby: there.map(|e| e.1.item()),
+                });
             }
         }
     }

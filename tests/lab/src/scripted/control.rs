@@ -56,12 +56,20 @@ impl ScriptedAws {
         }
     }
 
-    /// Deletes a table and makes an empty one of the same schema: another TableId, another stream (DS-1).
+    /// Deletes a table and makes an empty one as it was made: another TableId, another stream (DS-1). The new TableId.
     #[track_caller]
-    pub fn recreate_table(&self, table: &str) {
+    pub fn recreate_table(&self, table: &str) -> String {
         let spec = self.cell(table).lock().spec.clone();
-        self.delete_table(table);
+        self.recreate_table_as(spec)
+    }
+
+    /// Deletes a table and makes another one of the same name. The new TableId.
+    #[track_caller]
+    pub fn recreate_table_as(&self, spec: TableSpec) -> String {
+        let name = spec.name.clone();
+        self.delete_table(&name);
         self.create_table(spec);
+        self.table_id(&name)
     }
 
     /// Puts an item without HTTP.
@@ -143,6 +151,22 @@ impl ScriptedAws {
     #[track_caller]
     pub fn roll_all(&self, table: &str) -> Vec<String> {
         self.open_shards(table).iter().map(|shard| self.roll(table, shard)).collect()
+    }
+
+    /// Gives the stream of a table exactly `open` open shards and rolls them, each roll `apart` later by the server's
+    /// clock, until `listed` shards or a few more are listed in all. To be called on a stream as it was made. Thousands
+    /// take milliseconds.
+    #[track_caller]
+    pub fn grow_shards(&self, table: &str, open: usize, listed: usize, apart: Duration) {
+        let first = self.open_shards(table);
+        let [only] = first.as_slice() else { panic!("{table} has {} open shards already", first.len()) };
+        if open > 1 {
+            self.split(table, only, open);
+        }
+        while self.shards(table).len() < listed {
+            self.advance_clock(apart);
+            self.roll_all(table);
+        }
     }
 
     /// Drops records from every stream of a table; shards stay listed (DS-F13).

@@ -24,6 +24,7 @@ mod scans;
 mod sdk;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod wire;
 
 pub use compare::{Comparison, Difference};
@@ -35,7 +36,8 @@ pub use loading::{numbered_item, numbered_key};
 pub use model::error::AwsError;
 pub use model::meter::{CapacityLimit, Consumed};
 pub use model::quirks::{ReadQuirks, StreamQuirks};
-pub use model::schema::{Index, Key, KeyAttribute, KeyKind, KeyPart, TableSpec, ViewType};
+pub use model::schema::{Index, IndexProjection, Key, KeyAttribute, KeyKind, KeyPart, TableSpec, ViewType};
+pub use model::settings::{Billing, Encryption, Replica, Settings};
 pub use model::stream::{ShardView, StreamStatus};
 pub use model::table::Change;
 pub use model::value::{Item, Value};

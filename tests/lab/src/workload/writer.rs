@@ -22,7 +22,7 @@ const THROTTLES: [&str; 4] =
     ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "LimitExceededException"];
 
 /// A key of a writer, and what it holds.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Slot {
     /// Counts the keys that this slot has had: a key with an unknown change is left behind.
     generation: u32,
@@ -30,6 +30,13 @@ pub(super) struct Slot {
     revision: u64,
     /// The item as it was last committed.
     item: Option<Attributes>,
+}
+
+impl Slot {
+    /// A key that holds an item before its writer starts: the first revision.
+    pub(super) fn holding(item: Attributes) -> Self {
+        Self { generation: 0, revision: 1, item: Some(item) }
+    }
 }
 
 /// A change that was decided on.

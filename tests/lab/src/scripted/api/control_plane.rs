@@ -1,47 +1,110 @@
-//! Tables, TTL, backups: made and described. Everything is ready at once (ACTIVE, ENABLED).
+//! CreateTable, DescribeTable, ListTables, DeleteTable. A table is ready at once.
 
-use super::super::clock::epoch_seconds;
 use super::super::faults::Call;
 use super::super::model::error::AwsError;
-use super::super::model::schema::{Index, KeyAttribute, KeyKind, TableSpec, ViewType};
-use super::super::model::table::Table;
+use super::super::model::schema::{Index, IndexProjection, KeyAttribute, KeyKind, TableSpec, ViewType};
+use super::super::model::settings::{Encryption, billing};
 use super::super::region::Region;
 use super::OneTable;
+use super::describe::description;
 use super::items::encoded;
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct KeyElement {
+pub(super) struct KeyElement {
     attribute_name: String,
     key_type: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct AttributeDefinition {
+pub(super) struct AttributeDefinition {
     attribute_name: String,
     attribute_type: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct IndexDefinition {
+struct ProjectionDefinition {
+    projection_type: Option<String>,
+    non_key_attributes: Option<Vec<String>>,
+}
+
+/// Units of a table or an index.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Throughput {
+    read_capacity_units: u64,
+    write_capacity_units: u64,
+}
+
+impl Throughput {
+    pub(super) fn units(self) -> (u64, u64) {
+        (self.read_capacity_units, self.write_capacity_units)
+    }
+}
+
+/// SSESpecification.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct EncryptionSpecification {
+    enabled: Option<bool>,
+    #[serde(rename = "KMSMasterKeyId")]
+    key: Option<String>,
+}
+
+impl EncryptionSpecification {
+    pub(super) fn encryption(&self, region: &str) -> Encryption {
+        let arn = |id: &str| {
+            if id.starts_with("arn:") { id.to_owned() } else { format!("arn:aws:kms:{region}:000000000000:key/{id}") }
+        };
+        match (self.enabled.unwrap_or(false), &self.key) {
+            (false, _) => Encryption::Owned,
+            (true, None) => Encryption::Managed(arn("aws-dynamodb")),
+            (true, Some(key)) => Encryption::Customer(arn(key)),
+        }
+    }
+}
+
+/// An index to be made.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct IndexDefinition {
     index_name: String,
     key_schema: Vec<KeyElement>,
+    projection: Option<ProjectionDefinition>,
+    provisioned_throughput: Option<Throughput>,
+}
+
+impl IndexDefinition {
+    pub(super) fn index(&self, local: bool, attributes: &[AttributeDefinition]) -> Result<Index, AwsError> {
+        let (hash, range) = keys(&self.key_schema, attributes)?;
+        let projection = self.projection.as_ref();
+        let projection = match projection.and_then(|projection| projection.projection_type.as_deref()) {
+            None | Some("ALL") => IndexProjection::All,
+            Some("KEYS_ONLY") => IndexProjection::KeysOnly,
+            Some("INCLUDE") => {
+                IndexProjection::Include(projection.and_then(|p| p.non_key_attributes.clone()).unwrap_or_default())
+            }
+            Some(other) => return Err(AwsError::validation(format!("ProjectionType {other} is not one"))),
+        };
+        let capacity = self.provisioned_throughput.map(Throughput::units);
+        Ok(Index { range, local, projection, capacity, ..Index::global(&self.index_name, hash) })
+    }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct StreamSpecification {
+pub(super) struct StreamSpecification {
     stream_enabled: bool,
     stream_view_type: Option<String>,
 }
 
 impl StreamSpecification {
     /// The view type wanted; `None` turns the stream off.
-    fn view(&self) -> Result<Option<ViewType>, AwsError> {
+    pub(super) fn view(&self) -> Result<Option<ViewType>, AwsError> {
         match (self.stream_enabled, self.stream_view_type.as_deref()) {
             (false, _) => Ok(None),
             (true, Some(name)) => ViewType::parse(name)
@@ -64,14 +127,12 @@ pub(crate) struct CreateTable {
     #[serde(default)]
     local_secondary_indexes: Vec<IndexDefinition>,
     stream_specification: Option<StreamSpecification>,
-}
-
-/// UpdateTable, as far as it is about the stream.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct UpdateTable {
-    table_name: String,
-    stream_specification: Option<StreamSpecification>,
+    billing_mode: Option<String>,
+    provisioned_throughput: Option<Throughput>,
+    deletion_protection_enabled: Option<bool>,
+    #[serde(rename = "SSESpecification")]
+    encryption: Option<EncryptionSpecification>,
+    table_class: Option<String>,
 }
 
 /// ListTables.
@@ -82,144 +143,69 @@ pub(crate) struct ListTables {
     limit: Option<usize>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct TtlSpecification {
-    enabled: bool,
-    attribute_name: String,
-}
-
-/// UpdateTimeToLive.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct UpdateTimeToLive {
-    table_name: String,
-    time_to_live_specification: TtlSpecification,
-}
-
 impl CreateTable {
     pub(super) fn describe<'a>(&'a self, call: &mut Call<'a>) {
         call.tables.push(&self.table_name);
     }
 
-    fn spec(&self) -> Result<TableSpec, AwsError> {
-        let (hash, range) = self.keys(&self.key_schema)?;
-        let index = |definition: &IndexDefinition| {
-            let (hash, range) = self.keys(&definition.key_schema)?;
-            Ok(Index { name: definition.index_name.clone(), hash, range })
-        };
+    fn spec(&self, region: &Region) -> Result<TableSpec, AwsError> {
+        let attributes = &self.attribute_definitions;
+        let (hash, range) = keys(&self.key_schema, attributes)?;
         let mut spec = TableSpec::new(&self.table_name, &hash.name).hash_kind(hash.kind);
         spec.range = range;
-        spec.indexes = self
-            .global_secondary_indexes
-            .iter()
-            .chain(&self.local_secondary_indexes)
-            .map(index)
-            .collect::<Result<_, AwsError>>()?;
+        for (indexes, local) in [(&self.global_secondary_indexes, false), (&self.local_secondary_indexes, true)] {
+            for definition in indexes {
+                spec.indexes.push(definition.index(local, attributes)?);
+            }
+        }
         spec.stream = self.stream_specification.as_ref().map(StreamSpecification::view).transpose()?.flatten();
+        let settings = &mut spec.settings;
+        let units = self.provisioned_throughput.map(Throughput::units);
+        settings.billing = billing(self.billing_mode.as_deref(), units, None)?;
+        settings.deletion_protection = self.deletion_protection_enabled.unwrap_or(false);
+        if let Some(encryption) = &self.encryption {
+            settings.encryption = encryption.encryption(&region.name);
+        }
+        if let Some(class) = &self.table_class {
+            settings.class.clone_from(class);
+        }
         Ok(spec)
     }
-
-    fn keys(&self, schema: &[KeyElement]) -> Result<(KeyAttribute, Option<KeyAttribute>), AwsError> {
-        let attribute = |key_type: &str| {
-            let Some(element) = schema.iter().find(|element| element.key_type == key_type) else { return Ok(None) };
-            self.attribute_definitions
-                .iter()
-                .find(|definition| definition.attribute_name == element.attribute_name)
-                .and_then(|definition| KeyKind::parse(&definition.attribute_type))
-                .map(|kind| Some(KeyAttribute::new(&element.attribute_name, kind)))
-                .ok_or_else(|| {
-                    AwsError::validation(format!(
-                        "One or more parameter values were invalid: key attribute {} is not defined",
-                        element.attribute_name
-                    ))
-                })
-        };
-        let hash = attribute("HASH")?
-            .ok_or_else(|| AwsError::validation("Invalid KeySchema: no HASH key was specified in the key schema"))?;
-        Ok((hash, attribute("RANGE")?))
-    }
 }
 
-impl UpdateTable {
-    pub(super) fn describe<'a>(&'a self, call: &mut Call<'a>) {
-        call.tables.push(&self.table_name);
-    }
-}
-
-impl UpdateTimeToLive {
-    pub(super) fn describe<'a>(&'a self, call: &mut Call<'a>) {
-        call.tables.push(&self.table_name);
-    }
-}
-
-fn key_schema(hash: &KeyAttribute, range: Option<&KeyAttribute>) -> Json {
-    let element = |attribute: &KeyAttribute, key_type| json!({"AttributeName": attribute.name, "KeyType": key_type});
-    std::iter::once(element(hash, "HASH")).chain(range.map(|range| element(range, "RANGE"))).collect()
-}
-
-/// The KeySchema of a table, which its streams repeat.
-pub(super) fn table_key_schema(table: &Table) -> Json {
-    key_schema(&table.spec.hash, table.spec.range.as_ref())
-}
-
-fn description(table: &Table, status: &str) -> Json {
-    let spec = &table.spec;
-    let mut attributes: Vec<&KeyAttribute> = std::iter::once(&spec.hash).chain(&spec.range).collect();
-    for attribute in spec.indexes.iter().flat_map(|index| std::iter::once(&index.hash).chain(&index.range)) {
-        if attributes.iter().all(|known| known.name != attribute.name) {
-            attributes.push(attribute);
-        }
-    }
-    let definition = |a: &&KeyAttribute| json!({"AttributeName": a.name, "AttributeType": a.kind.name()});
-    let mut description = json!({
-        "TableName": spec.name,
-        "TableArn": table.arn,
-        "TableId": table.id,
-        "TableStatus": status,
-        "CreationDateTime": epoch_seconds(table.created),
-        "ItemCount": table.len(),
-        "TableSizeBytes": table.bytes(),
-        "KeySchema": table_key_schema(table),
-        "AttributeDefinitions": attributes.iter().map(definition).collect::<Json>(),
-        "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
-        "ProvisionedThroughput": {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0},
-        "DeletionProtectionEnabled": false,
-    });
-    if !spec.indexes.is_empty() {
-        let index = |index: &Index| {
-            json!({
-                "IndexName": index.name,
-                "IndexStatus": "ACTIVE",
-                "IndexArn": format!("{}/index/{}", table.arn, index.name),
-                "KeySchema": key_schema(&index.hash, index.range.as_ref()),
-                "Projection": {"ProjectionType": "ALL"},
-                "ProvisionedThroughput": {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0},
+fn keys(
+    schema: &[KeyElement],
+    attributes: &[AttributeDefinition],
+) -> Result<(KeyAttribute, Option<KeyAttribute>), AwsError> {
+    let attribute = |key_type: &str| {
+        let Some(element) = schema.iter().find(|element| element.key_type == key_type) else { return Ok(None) };
+        attributes
+            .iter()
+            .find(|definition| definition.attribute_name == element.attribute_name)
+            .and_then(|definition| KeyKind::parse(&definition.attribute_type))
+            .map(|kind| Some(KeyAttribute::new(&element.attribute_name, kind)))
+            .ok_or_else(|| {
+                AwsError::validation(format!(
+                    "One or more parameter values were invalid: key attribute {} is not defined",
+                    element.attribute_name
+                ))
             })
-        };
-        description["GlobalSecondaryIndexes"] = spec.indexes.iter().map(index).collect();
-    }
-    if let Some(view) = spec.stream {
-        description["StreamSpecification"] = json!({"StreamEnabled": true, "StreamViewType": view.name()});
-    }
-    // As on AWS, the latest stream is named although it may be disabled (DS-F3).
-    if let Some(stream) = table.streams.last() {
-        description["LatestStreamArn"] = json!(&*stream.arn);
-        description["LatestStreamLabel"] = json!(stream.label);
-    }
-    description
+    };
+    let hash = attribute("HASH")?
+        .ok_or_else(|| AwsError::validation("Invalid KeySchema: no HASH key was specified in the key schema"))?;
+    Ok((hash, attribute("RANGE")?))
 }
 
 pub(super) fn create_table(region: &Region, input: CreateTable) -> Result<Vec<u8>, AwsError> {
-    let cell = region.create(input.spec()?)?;
+    let cell = region.create(input.spec(region)?)?;
     let table = cell.lock();
-    Ok(encoded(&json!({"TableDescription": description(&table, "ACTIVE")})))
+    Ok(encoded(&json!({"TableDescription": description(&table, None, region.now())})))
 }
 
 pub(super) fn describe_table(region: &Region, input: OneTable) -> Result<Vec<u8>, AwsError> {
     let cell = region.table(&input.table_name)?;
     let table = cell.lock();
-    Ok(encoded(&json!({"Table": description(&table, "ACTIVE")})))
+    Ok(encoded(&json!({"Table": description(&table, None, region.now())})))
 }
 
 pub(super) fn list_tables(region: &Region, input: ListTables) -> Result<Vec<u8>, AwsError> {
@@ -236,63 +222,18 @@ pub(super) fn list_tables(region: &Region, input: ListTables) -> Result<Vec<u8>,
 }
 
 pub(super) fn delete_table(region: &Region, input: OneTable) -> Result<Vec<u8>, AwsError> {
+    {
+        let cell = region.table(&input.table_name)?;
+        let table = cell.lock();
+        table.control.check_free(&table.spec.name, region.now())?;
+        if table.control.settings.deletion_protection {
+            return Err(AwsError::validation(
+                "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection \
+                 first.",
+            ));
+        }
+    }
     let cell = region.delete(&input.table_name)?;
     let table = cell.lock();
-    Ok(encoded(&json!({"TableDescription": description(&table, "DELETING")})))
-}
-
-pub(super) fn update_table(region: &Region, input: UpdateTable) -> Result<Vec<u8>, AwsError> {
-    let specification = input
-        .stream_specification
-        .ok_or_else(|| AwsError::validation("UpdateTable is supported for StreamSpecification only"))?;
-    let wanted = specification.view()?;
-    let cell = region.table(&input.table_name)?;
-    let opened = {
-        let mut table = cell.lock();
-        match (table.spec.stream, wanted) {
-            (Some(_), Some(_)) => {
-                return Err(AwsError::validation("Table already has an enabled stream"));
-            }
-            (None, None) => return Err(AwsError::validation("Table is not currently streaming")),
-            (None, Some(view)) => Some(table.open_stream(view, region.stream_label(), region.now())),
-            (Some(_), None) => {
-                table.close_stream(region.now());
-                None
-            }
-        }
-    };
-    if let Some(arn) = opened {
-        region.register_stream(arn.to_string(), &cell);
-    }
-    let table = cell.lock();
-    Ok(encoded(&json!({"TableDescription": description(&table, "ACTIVE")})))
-}
-
-pub(super) fn describe_ttl(region: &Region, input: OneTable) -> Result<Vec<u8>, AwsError> {
-    let cell = region.table(&input.table_name)?;
-    let description = match &cell.lock().ttl {
-        Some(attribute) => json!({"TimeToLiveStatus": "ENABLED", "AttributeName": attribute}),
-        None => json!({"TimeToLiveStatus": "DISABLED"}),
-    };
-    Ok(encoded(&json!({"TimeToLiveDescription": description})))
-}
-
-pub(super) fn update_ttl(region: &Region, input: UpdateTimeToLive) -> Result<Vec<u8>, AwsError> {
-    let TtlSpecification { enabled, attribute_name } = input.time_to_live_specification;
-    let cell = region.table(&input.table_name)?;
-    let mut table = cell.lock();
-    if table.ttl.is_some() == enabled {
-        let state = if enabled { "enabled" } else { "disabled" };
-        return Err(AwsError::validation(format!("TimeToLive is already {state}")));
-    }
-    table.ttl = enabled.then(|| attribute_name.clone());
-    Ok(encoded(&json!({"TimeToLiveSpecification": {"Enabled": enabled, "AttributeName": attribute_name}})))
-}
-
-pub(super) fn describe_backups(region: &Region, input: OneTable) -> Result<Vec<u8>, AwsError> {
-    region.table(&input.table_name)?;
-    Ok(encoded(&json!({"ContinuousBackupsDescription": {
-        "ContinuousBackupsStatus": "ENABLED",
-        "PointInTimeRecoveryDescription": {"PointInTimeRecoveryStatus": "DISABLED"},
-    }})))
+    Ok(encoded(&json!({"TableDescription": description(&table, Some("DELETING"), region.now())})))
 }

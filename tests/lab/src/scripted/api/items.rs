@@ -113,18 +113,18 @@ pub(super) fn unsupported(what: &str) -> AwsError {
     AwsError::validation(format!("{what} is not supported by the scripted server"))
 }
 
-fn unconditional(condition: Option<&String>, expected: Option<&serde_json::Value>) -> Result<(), AwsError> {
+pub(super) fn unconditional(condition: Option<&String>, expected: Option<&serde_json::Value>) -> Result<(), AwsError> {
     if condition.is_some() || expected.is_some() { Err(unsupported("a conditional write")) } else { Ok(()) }
 }
 
 /// What a single write is asked to answer.
-struct Wanted {
+pub(super) struct Wanted {
     old: bool,
     report: Report,
 }
 
 impl Wanted {
-    fn parse(return_values: Option<&str>, capacity: Option<&str>) -> Result<Self, AwsError> {
+    pub(super) fn parse(return_values: Option<&str>, capacity: Option<&str>) -> Result<Self, AwsError> {
         let old = match return_values {
             None | Some("NONE") => false,
             Some("ALL_OLD") => true,
@@ -133,7 +133,7 @@ impl Wanted {
         Ok(Self { old, report: Report::parse(capacity)? })
     }
 
-    fn answer(&self, table: &str, old: Option<&Arc<Item>>, units: f64) -> Vec<u8> {
+    pub(super) fn answer(&self, table: &str, old: Option<&Arc<Item>>, units: f64) -> Vec<u8> {
         #[derive(Serialize)]
         #[serde(rename_all = "PascalCase")]
         struct Written<'a> {
@@ -148,7 +148,7 @@ impl Wanted {
 }
 
 /// Commits a write that was let in, and charges for it. The item before, and the units.
-fn write(table: &mut Table, key: Key, item: Option<Item>, now: SystemTime) -> (Option<Arc<Item>>, f64) {
+pub(super) fn write(table: &mut Table, key: Key, item: Option<Item>, now: SystemTime) -> (Option<Arc<Item>>, f64) {
     let new_size = item.as_ref().map_or(0, item_size);
     let old = table.commit(key, item, now, false);
     let units = write_units(new_size.max(old.as_deref().map_or(0, item_size)));

@@ -2,10 +2,14 @@
 
 mod capacity;
 mod control_plane;
+mod describe;
 mod items;
 mod projection;
 mod reads;
 mod streams;
+mod update;
+mod update_item;
+mod upkeep;
 
 use super::faults::Call;
 use super::model::error::AwsError;
@@ -67,12 +71,14 @@ requests! {
     "DynamoDB_20120810" DescribeTable => OneTable, control_plane::describe_table;
     "DynamoDB_20120810" ListTables => control_plane::ListTables, control_plane::list_tables;
     "DynamoDB_20120810" DeleteTable => OneTable, control_plane::delete_table;
-    "DynamoDB_20120810" UpdateTable => control_plane::UpdateTable, control_plane::update_table;
-    "DynamoDB_20120810" DescribeTimeToLive => OneTable, control_plane::describe_ttl;
-    "DynamoDB_20120810" UpdateTimeToLive => control_plane::UpdateTimeToLive, control_plane::update_ttl;
-    "DynamoDB_20120810" DescribeContinuousBackups => OneTable, control_plane::describe_backups;
+    "DynamoDB_20120810" UpdateTable => update::UpdateTable, update::update_table;
+    "DynamoDB_20120810" DescribeTimeToLive => OneTable, upkeep::describe_ttl;
+    "DynamoDB_20120810" UpdateTimeToLive => upkeep::UpdateTimeToLive, upkeep::update_ttl;
+    "DynamoDB_20120810" DescribeContinuousBackups => OneTable, upkeep::describe_backups;
+    "DynamoDB_20120810" UpdateContinuousBackups => upkeep::UpdateContinuousBackups, upkeep::update_backups;
     "DynamoDB_20120810" PutItem => items::PutItem, items::put_item;
     "DynamoDB_20120810" GetItem => reads::GetItem, reads::get_item;
+    "DynamoDB_20120810" UpdateItem => update_item::UpdateItem, update_item::update_item;
     "DynamoDB_20120810" DeleteItem => items::DeleteItem, items::delete_item;
     "DynamoDB_20120810" BatchWriteItem => items::BatchWriteItem, items::batch_write_item;
     "DynamoDB_20120810" BatchGetItem => reads::BatchGetItem, reads::batch_get_item;
@@ -98,6 +104,7 @@ impl Request {
         match self {
             Self::PutItem(input) => input.describe(&mut call),
             Self::GetItem(input) => input.describe(&mut call),
+            Self::UpdateItem(input) => input.describe(&mut call),
             Self::DeleteItem(input) => input.describe(&mut call),
             Self::BatchWriteItem(input) => input.describe(&mut call),
             Self::BatchGetItem(input) => input.describe(&mut call),
@@ -105,6 +112,7 @@ impl Request {
             Self::CreateTable(input) => input.describe(&mut call),
             Self::UpdateTable(input) => input.describe(&mut call),
             Self::UpdateTimeToLive(input) => input.describe(&mut call),
+            Self::UpdateContinuousBackups(input) => input.describe(&mut call),
             Self::DescribeTable(input)
             | Self::DeleteTable(input)
             | Self::DescribeTimeToLive(input)

@@ -10,7 +10,7 @@ use super::super::model::stream::{Position, Start};
 use super::super::model::table::Change;
 use super::super::model::value::Item;
 use super::super::region::Region;
-use super::control_plane::table_key_schema;
+use super::describe::table_key_schema;
 use super::items::encoded;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};

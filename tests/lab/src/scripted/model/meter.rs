@@ -59,6 +59,7 @@ impl Bucket {
 /// The capacity of one table.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
+    limit: Option<CapacityLimit>,
     read: Option<Bucket>,
     write: Option<Bucket>,
     used: Consumed,
@@ -69,6 +70,11 @@ impl Meter {
         let bucket = |rate: Option<f64>, burst| rate.map(|rate| Bucket::new(rate, burst, now));
         self.read = limit.and_then(|limit| bucket(limit.read, limit.burst));
         self.write = limit.and_then(|limit| bucket(limit.write, limit.burst));
+        self.limit = limit;
+    }
+
+    pub(crate) fn limit(&self) -> Option<CapacityLimit> {
+        self.limit
     }
 
     pub(crate) fn limits_writes(&self) -> bool {

@@ -8,6 +8,8 @@ mod number;
 pub(crate) mod quirks;
 pub(crate) mod reading;
 pub(crate) mod schema;
+pub(crate) mod settings;
+pub(crate) mod stored;
 pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod value;

@@ -73,7 +73,7 @@ impl Table {
         let place = (key.hash_position(), Arc::new(key.clone()));
         match past.0.get(&place) {
             Some(then) => then.clone(),
-            None => self.items.get(&place).map(Arc::clone),
+            None => self.items.get(&place).map(|item| item.item()),
         }
     }
 
@@ -103,12 +103,12 @@ impl Table {
                 (None, None) => break,
                 (Some(&(place, item)), before) if before.is_none_or(|&(other, _)| place < other) => {
                     now.next();
-                    (place, Some(item))
+                    (place, Some(item.item()))
                 }
                 (_, Some(&(place, item))) => {
                     now.next_if(|(other, _)| *other == place);
                     then.next();
-                    (place, item.as_ref())
+                    (place, item.clone())
                 }
                 (Some(_), None) => unreachable!("a place without another before it was taken above"),
             };
@@ -116,9 +116,9 @@ impl Table {
                 break;
             }
             let Some(item) = item else { continue };
-            page.items.push(Arc::clone(item));
+            page.bytes += item_size(&item);
+            page.items.push(item);
             page.last = Some(Arc::clone(&place.1));
-            page.bytes += item_size(item);
             // As DynamoDB: the page that reaches its limit names its last key, though it may be the last of all.
             let quirks = &self.read_quirks;
             if page.items.len() >= range.limit.min(quirks.scan_page_items.max(1))

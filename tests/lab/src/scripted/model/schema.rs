@@ -4,6 +4,7 @@
 //! only from canonical values.
 
 use super::error::AwsError;
+use super::settings::Settings;
 use super::value::{Item, Value, item_size};
 use std::fmt;
 
@@ -59,7 +60,18 @@ impl KeyAttribute {
     }
 }
 
-/// A global secondary index. Only its key types matter here: they decide which items are refused.
+/// What an index holds beside its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IndexProjection {
+    /// The whole item.
+    All,
+    /// The keys alone.
+    KeysOnly,
+    /// The keys and these attributes.
+    Include(Vec<String>),
+}
+
+/// A secondary index. It is described, and its key types decide which items are refused; it cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
     /// Index name.
@@ -68,6 +80,28 @@ pub struct Index {
     pub hash: KeyAttribute,
     /// Sort key.
     pub range: Option<KeyAttribute>,
+    /// Local rather than global.
+    pub local: bool,
+    /// What it holds.
+    pub projection: IndexProjection,
+    /// Its own read and write units; `None`: those of the table.
+    pub capacity: Option<(u64, u64)>,
+    /// IndexStatus as shown: "ACTIVE", "CREATING", ...
+    pub status: String,
+}
+
+impl Index {
+    pub(crate) fn global(name: impl Into<String>, hash: KeyAttribute) -> Self {
+        Self {
+            name: name.into(),
+            hash,
+            range: None,
+            local: false,
+            projection: IndexProjection::All,
+            capacity: None,
+            status: "ACTIVE".to_owned(),
+        }
+    }
 }
 
 /// What a stream record carries beside the key.
@@ -115,7 +149,7 @@ pub struct TableSpec {
     pub hash: KeyAttribute,
     /// Sort key.
     pub range: Option<KeyAttribute>,
-    /// Global secondary indexes.
+    /// Secondary indexes.
     pub indexes: Vec<Index>,
     /// The stream, when there is one.
     pub stream: Option<ViewType>,
@@ -123,6 +157,8 @@ pub struct TableSpec {
     pub shards: usize,
     /// The first sequence number. Set it just below a power of ten to see numbers of different length (DS-F8).
     pub first_sequence: u128,
+    /// Billing, protection and the like, as the table begins with them.
+    pub settings: Settings,
 }
 
 impl TableSpec {
@@ -136,6 +172,7 @@ impl TableSpec {
             stream: None,
             shards: 1,
             first_sequence: 100_000_000_000_000_000_000,
+            settings: Settings::default(),
         }
     }
 
@@ -156,7 +193,22 @@ impl TableSpec {
     /// Adds a global secondary index with a partition key alone.
     #[must_use]
     pub fn index(mut self, name: impl Into<String>, attribute: impl Into<String>, kind: KeyKind) -> Self {
-        self.indexes.push(Index { name: name.into(), hash: KeyAttribute::new(attribute, kind), range: None });
+        self.indexes.push(Index::global(name, KeyAttribute::new(attribute, kind)));
+        self
+    }
+
+    /// Adds a local secondary index: the table's partition key and this sort key.
+    #[must_use]
+    pub fn local_index(mut self, name: impl Into<String>, attribute: impl Into<String>, kind: KeyKind) -> Self {
+        let range = Some(KeyAttribute::new(attribute, kind));
+        self.indexes.push(Index { range, local: true, ..Index::global(name, self.hash.clone()) });
+        self
+    }
+
+    /// Changes what the table begins with besides its schema.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
         self
     }
 

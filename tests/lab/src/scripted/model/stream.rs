@@ -294,24 +294,26 @@ impl Stream {
         let elapsed = |since: SystemTime| now.duration_since(since).unwrap_or_default();
         let rank = |id: &str| match quirks.shuffle {
             // The order must be the same on every page of one listing, or paging itself would lose shards.
-            Some(seed) => (id.bytes().fold(mix(seed), |h, b| mix(h ^ u64::from(b))), id.to_owned()),
-            None => (0, id.to_owned()),
+            Some(seed) => id.bytes().fold(mix(seed), |h, b| mix(h ^ u64::from(b))),
+            None => 0,
         };
+        let after = after.map(|after| (rank(after), after));
         let mut listed: Vec<_> = self
             .shards
             .iter()
             .filter(|s| !s.vanished)
             .filter(|s| s.parent.is_none() || elapsed(s.created) >= quirks.hide_new_children_for)
             .filter(|s| children_of.is_none_or(|parent| s.parent.as_deref() == Some(parent)))
-            .map(|s| (rank(&s.id), s))
+            .map(|s| ((rank(&s.id), &*s.id), s))
+            .filter(|(place, _)| after.is_none_or(|after| *place > after))
             .collect();
-        listed.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        if let Some(after) = after {
-            let after = rank(after);
-            listed.retain(|(rank, _)| *rank > after);
-        }
         let more = listed.len() > limit;
-        listed.truncate(limit);
+        if more {
+            // Only the page is sorted: a stream may list thousands.
+            listed.select_nth_unstable_by(limit, |a, b| a.0.cmp(&b.0));
+            listed.truncate(limit);
+        }
+        listed.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let marker = listed.last().filter(|_| more || quirks.mark_last_page).map(|(_, s)| Arc::clone(&s.id));
         let show = |s: &Shard| ListedShard {
             id: Arc::clone(&s.id),

@@ -7,6 +7,8 @@ use super::error::AwsError;
 use super::meter::Meter;
 use super::quirks::{ReadQuirks, StreamQuirks};
 use super::schema::{Key, TableSpec, ViewType};
+use super::settings::Control;
+use super::stored::Stored;
 use super::stream::{Stream, StreamStatus};
 use super::value::{Item, canonicalise, item_size};
 use crate::scripted::rng::{Rng, mix};
@@ -47,9 +49,6 @@ impl Change {
     }
 }
 
-/// TTL of a table: off, or on by this attribute.
-pub(crate) type TimeToLive = Option<String>;
-
 /// A place in the order of a scan.
 pub(super) type Place = (u64, Arc<Key>);
 
@@ -60,7 +59,7 @@ pub(crate) struct Table {
     pub(crate) id: String,
     pub(crate) arn: String,
     pub(crate) created: SystemTime,
-    pub(crate) ttl: TimeToLive,
+    pub(crate) control: Control,
     pub(crate) quirks: StreamQuirks,
     /// Oldest first; the last one is the table's current stream when it is enabled.
     pub(crate) streams: Vec<Stream>,
@@ -70,7 +69,7 @@ pub(crate) struct Table {
     pub(crate) read_quirks: ReadQuirks,
     pub(crate) meter: Meter,
     pub(super) dice: Rng,
-    pub(super) items: BTreeMap<Place, Arc<Item>>,
+    pub(super) items: BTreeMap<Place, Stored>,
     bytes: usize,
     log: Vec<Arc<Change>>,
     arrivals: u64,
@@ -85,11 +84,11 @@ impl Table {
         let dice = Rng::new(id.bytes().fold(0, |h, b| mix(h ^ u64::from(b))));
         let mut table = Self {
             next_sequence: spec.first_sequence,
+            control: Control::new(spec.settings.clone(), now),
             spec,
             id,
             arn,
             created: now,
-            ttl: None,
             quirks: StreamQuirks::default(),
             streams: Vec::new(),
             keep_log: true,
@@ -175,9 +174,10 @@ impl Table {
         let new = item.map(Arc::new);
         let new_size = new.as_deref().map_or(0, item_size);
         let old = match &new {
-            Some(item) => self.items.insert(place, Arc::clone(item)),
+            Some(item) => self.items.insert(place, Stored::Whole(Arc::clone(item))),
             None => self.items.remove(&place),
         };
+        let old = old.map(|old| old.item());
         let old_size = old.as_deref().map_or(0, item_size);
         self.bytes = self.bytes + new_size - old_size;
         let changed = old != new;
@@ -215,18 +215,18 @@ impl Table {
     pub(crate) fn load(&mut self, mut item: Item) -> Result<(), AwsError> {
         let key = self.check_put(&mut item)?;
         let size = item_size(&item);
-        let old = self.items.insert((key.hash_position(), Arc::new(key)), Arc::new(item));
-        self.bytes = self.bytes + size - old.as_deref().map_or(0, item_size);
+        let old = self.items.insert((key.hash_position(), Arc::new(key)), Stored::packed(&item));
+        self.bytes = self.bytes + size - old.map_or(0, |old| old.size());
         Ok(())
     }
 
     /// Every item, in the order of a scan.
-    pub(crate) fn entries(&self) -> Vec<(Place, Arc<Item>)> {
-        self.items.iter().map(|(place, item)| (place.clone(), Arc::clone(item))).collect()
+    pub(crate) fn entries(&self) -> Vec<(Place, Stored)> {
+        self.items.iter().map(|(place, item)| (place.clone(), item.clone())).collect()
     }
 
     pub(crate) fn snapshot(&self) -> BTreeMap<Key, Arc<Item>> {
-        self.items.iter().map(|((_, key), item)| (Key::clone(key), Arc::clone(item))).collect()
+        self.items.iter().map(|((_, key), item)| (Key::clone(key), item.item())).collect()
     }
 
     pub(crate) fn log(&self) -> &[Arc<Change>] {

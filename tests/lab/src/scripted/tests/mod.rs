@@ -7,6 +7,7 @@ mod scanning;
 mod seeding;
 mod speed;
 mod tables;
+mod upkeep;
 
 use super::{Item, Options, ScriptedAws, TableSpec, Value, ViewType};
 use aws_sdk_dynamodb::types::AttributeValue;

@@ -81,7 +81,7 @@ async fn a_table_is_made_described_listed_and_deleted() {
     client.delete_table().table_name("orders").send().await.unwrap();
     let gone = client.describe_table().table_name("orders").send().await.unwrap_err();
     assert!(gone.into_service_error().is_resource_not_found_exception());
-    let missing = client.update_item().table_name("t").key("pk", s("a")).send().await.unwrap_err();
+    let missing = client.query().table_name("t").send().await.unwrap_err();
     assert_eq!(missing.into_service_error().meta().code(), Some("ValidationException"));
 }
 
@@ -129,6 +129,27 @@ async fn every_attribute_type_survives() {
         .unwrap();
     assert_eq!(old.attributes, Some(all));
     assert_eq!(aws.item_count("t"), 0);
+}
+
+#[tokio::test]
+async fn an_update_sets_and_removes_attributes() {
+    let aws = server();
+    let client = dynamodb(&aws);
+    let update = |expression: &str| {
+        let call = client.update_item().table_name("t").key("pk", s("a")).update_expression(expression);
+        call.expression_attribute_values(":v", n("1.0"))
+    };
+    update("SET v = :v, #w=:v").expression_attribute_names("#w", "set").send().await.unwrap();
+    update("set v = :v").send().await.unwrap();
+    update("SET x = :v REMOVE #w, gone").expression_attribute_names("#w", "set").send().await.unwrap();
+    assert_eq!(aws.history("t").len(), 2, "an update that changes nothing is no change (DS-F2)");
+    let got = client.get_item().table_name("t").key("pk", s("a")).send().await.unwrap().item.unwrap();
+    assert_eq!(got, HashMap::from([("pk".to_owned(), s("a")), ("v".to_owned(), n("1")), ("x".to_owned(), n("1"))]));
+    for bad in ["SET v = v + :v", "ADD v :v", "SET pk = :v", "SET m.x = :v", "v = :v", "SET v"] {
+        let refused = update(bad).send().await.unwrap_err().into_service_error();
+        assert_eq!(refused.meta().code(), Some("ValidationException"), "{bad}");
+    }
+    assert_eq!(aws.arrivals("t").len(), 3);
 }
 
 #[tokio::test]
