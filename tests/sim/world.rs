@@ -196,7 +196,8 @@ impl World {
         for shard in &mut self.shards {
             // One shard shows what it has before another does.
             let at = now + if self.calm { 0 } else { self.dice.below(VISIBLE_WITHIN.as_millis() as u64) };
-            shard.records.iter_mut().filter(|r| r.visible == Ms::MAX).for_each(|r| r.visible = at);
+            let late = shard.records.iter().rev().find(|r| r.visible < Ms::MAX).map_or(0, |r| r.visible);
+            shard.records.iter_mut().filter(|r| r.visible == Ms::MAX).for_each(|r| r.visible = at.max(late));
         }
     }
 
