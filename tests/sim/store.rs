@@ -262,6 +262,8 @@ impl Replicate for SimStore {
         // Some writes take effect when they are sent, others when they are answered; a kill in between leaves either.
         let early = self.world().dice.chance(50);
         let write = |world: &mut World, change: &Change| {
+            // What was to land before this has landed.
+            world.tick(self.now());
             world.standby.insert(key_of(&change.key), held(change));
         };
         let early = early && !self.schedule.apply_lies && {
