@@ -95,8 +95,13 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<CanarySettings> {
     let prefix = section.text(&CANARY_PREFIX).unwrap_or_default();
     let numbers = section.texts(&CANARY_NUMBERS).unwrap_or_default();
     if keys == 0 {
-        let about = [&CANARY_EVERY, &CANARY_REPLICATE, &CANARY_PREFIX, &CANARY_NUMBERS];
-        if let Some(key) = about.into_iter().find(|key| section.has(key)) {
+        let about = [
+            (&CANARY_EVERY, format!("\"{}\"", duration_words(every)) != CANARY_EVERY.value),
+            (&CANARY_REPLICATE, replicate),
+            (&CANARY_PREFIX, format!("{prefix:?}") != CANARY_PREFIX.value),
+            (&CANARY_NUMBERS, !numbers.is_empty()),
+        ];
+        if let Some((key, _)) = about.into_iter().find(|(_, changed)| *changed) {
             section.warn(key, "says nothing while there are no canaries", "set canary_keys to 1 or more, or delete it");
         }
         return None;
