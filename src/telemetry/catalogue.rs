@@ -89,6 +89,15 @@ families! {
     /// DS-8e.
     STORE_RETENTION_HEADROOM = "store_retention_headroom_seconds", Shape::Gauge, STORE,
         "Time until the source may forget a change that was not read yet, seconds. Absent when not known.";
+    /// Of a seed or re-seed.
+    STORE_COPY_DONE = "store_copy_done_items", Shape::Gauge, STORE,
+        "Items that the copy under way (a seed or re-seed) has dealt with in its present stage. Absent when there is none.";
+    /// Of a seed or re-seed.
+    STORE_COPY_EXPECTED = "store_copy_expected_items", Shape::Gauge, STORE,
+        "Items of the present stage of the copy under way, about: the source counts them every six hours. Absent when there is none.";
+    /// Of a seed or re-seed.
+    STORE_COPY_ETA = "store_copy_eta_seconds", Shape::Gauge, STORE,
+        "Time until the present stage of the copy under way is through, at the rate seen, seconds. Absent while that is not known.";
     /// Must converge with applied.
     STORE_CHANGES_READ = "store_changes_read_total", Shape::Counter, STORE,
         "Changes read from prodX; a change that is read again counts again.";

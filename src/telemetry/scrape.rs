@@ -99,7 +99,7 @@ impl Metrics {
 }
 
 fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
-    let [rpo, bound, objective, watermark, progress, backlog, failed, headroom] = [
+    let [rpo, bound, objective, watermark, progress, backlog, failed, headroom, done, expected, eta] = [
         catalogue::STORE_RPO,
         catalogue::STORE_RPO_UPPER_BOUND,
         catalogue::STORE_RPO_OBJECTIVE,
@@ -108,6 +108,9 @@ fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
         catalogue::STORE_BACKLOG,
         catalogue::STORE_FAILED,
         catalogue::STORE_RETENTION_HEADROOM,
+        catalogue::STORE_COPY_DONE,
+        catalogue::STORE_COPY_EXPECTED,
+        catalogue::STORE_COPY_ETA,
     ]
     .map(|family| gauges(registry, &family));
     let states = gauges(registry, &catalogue::STORE_STATE);
@@ -130,6 +133,10 @@ fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
         set(&failed, Some(vitals.failed_items as f64));
         set(&headroom, vitals.retention_headroom.map(|d| d.as_secs_f64()));
         canaries.set(labels, &vitals);
+        let copy = vitals.progress.as_ref();
+        set(&done, copy.map(|p| p.done as f64));
+        set(&expected, copy.map(|p| p.total as f64));
+        set(&eta, copy.and_then(|p| p.eta).map(|d| d.as_secs_f64()));
         for state in State::ALL {
             let holds = f64::from(u8::from(state == verdict.state));
             states.with_label_values(&[id.as_str(), *kind, state.label()]).set(holds);

@@ -65,8 +65,12 @@ impl Driver {
 
     pub(in crate::replicate) fn on_canary(&mut self, results: Written, now: Stamp) {
         let Some(canaries) = &mut self.canaries else { return };
+        let class = |result: &Result<(), StoreError>| match result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error.class),
+        };
         let classes: Vec<(u32, Result<(), Class>)> =
-            results.iter().map(|(key, result)| (*key, result.as_ref().map(|()| ()).map_err(|e| e.class))).collect();
+            results.iter().map(|(key, result)| (*key, class(result))).collect();
         canaries.written(&classes, now, self.deps.ids.fresh()[0]);
         let mut failed = None;
         for error in results.into_iter().filter_map(|(_, result)| result.err()) {

@@ -256,7 +256,7 @@ enum Step {
     Pass { most: usize },
     Stall(bool),
     Restart,
-    ClockStep(i64),
+    Clock(i64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -266,7 +266,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0_usize..8).prop_map(|most| Step::Pass { most }),
         1 => any::<bool>().prop_map(Step::Stall),
         1 => Just(Step::Restart),
-        1 => (-4_000_000_i64..4_000_000).prop_map(Step::ClockStep),
+        1 => (-4_000_000_i64..4_000_000).prop_map(Step::Clock),
     ]
 }
 
@@ -338,7 +338,7 @@ proptest! {
                     let terms = CanaryTerms { keys, every: MS(10_000), replicate: false };
                     c = Canaries::new(terms, RHYTHM, format!("run {run}").into(), durable);
                 }
-                Step::ClockStep(by) => offset = by,
+                Step::Clock(by) => offset = by,
             }
         }
     }
