@@ -15,7 +15,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::aws::Aws;
 use crate::change::Class;
 use crate::config::{Checked, Config, StoreConfig};
-use crate::promote::{Inputs, Kept, Promotions};
+use crate::doctor::Rounds;
+use crate::observe;
+use crate::promote::{Flow, Flows, Inputs, Kept, Promotions};
 use crate::replicate::{Deps, Fleet, Meter};
 use crate::rpo::Terms;
 use crate::seams::{Ids, SharedClock, SystemClock, SystemIds};
@@ -82,6 +84,7 @@ struct Running {
     view: Arc<View>,
     /// Drivers end when nobody holds their fleet.
     fleet: Arc<Fleet>,
+    _observers: Arc<observe::Fleet>,
 }
 
 /// A store with what the process knows about it.
@@ -141,10 +144,11 @@ async fn start_on(
         clean_start: index.was_clean(),
     };
     let fleet = Fleet::start(&all, deps, tasks, fenced, Arc::clone(&clock)).map_err(|e| e.to_string())?;
+    let observers = observe::Fleet::start(&all, deps, tasks, fenced, Arc::clone(&clock)).map_err(|e| e.to_string())?;
 
     let promotions = Promotions::open(Inputs {
         index: Arc::clone(&index) as Arc<dyn Index>,
-        flow: Arc::clone(&fleet) as Arc<dyn crate::promote::Flow>,
+        flow: Arc::new(Flows(vec![Arc::clone(&fleet) as Arc<dyn Flow>, Arc::clone(&observers) as Arc<dyn Flow>])),
         clock: Arc::clone(&clock),
         ids,
         tasks: tasks.clone(),
@@ -158,6 +162,19 @@ async fn start_on(
     if !resumed.is_empty() {
         tracing::warn!(promotions = resumed.join(", "), "unfinished promotions go on");
     }
+
+    let rounds = Rounds {
+        clock: Arc::clone(&clock),
+        ids: Arc::new(SystemIds),
+        index: Arc::clone(&index) as Arc<dyn Index>,
+        board: Arc::clone(&board),
+        stores: all,
+        stopping: tasks.stopping(),
+    };
+    tasks.spawn(TaskKind::Doctor, "doctor", async move {
+        rounds.run().await;
+        Ok(())
+    });
 
     let beats = pulses.clone();
     let view = Arc::new(View {
@@ -179,7 +196,7 @@ async fn start_on(
     watch_over(tasks, notifier, &view, pulses, clock);
     notifier.ready(&format!("listening on {address}; {}", view.words()));
     tracing::info!(app = config.app, %address, stores = stores.len(), "plimsoll runs");
-    Ok(Running { index, view, fleet })
+    Ok(Running { index, view, fleet, _observers: observers })
 }
 
 fn open_index(
@@ -302,11 +319,11 @@ impl Meter for Count {
     fn latency(&self, after: Duration) {
         self.store.latency(after);
     }
-    fn canary(&self, took: Duration) {
-        self.store.canary(took);
-    }
     fn violation(&self) {
         self.all.soundness_violation();
+    }
+    fn canary_roundtrip(&self, after: Duration) {
+        self.store.canary_roundtrip(after);
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) mod testing;
 
 pub use fleet::Fleet;
 pub use load::{LoadError, load};
+pub(crate) use trouble::Trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,12 +46,12 @@ pub trait Meter: Send + Sync {
     fn error(&self, class: Class);
     /// A change became durable this long after its commit, to the source's precision.
     fn latency(&self, after: Duration);
-    /// A canary was seen and everything before it was durable this long after prodX had acknowledged it.
-    fn canary(&self, took: Duration) {
-        let _ = took;
-    }
     /// A published watermark was wrong.
     fn violation(&self);
+    /// A canary was seen this long after it was written in the source.
+    fn canary_roundtrip(&self, after: Duration) {
+        let _ = after;
+    }
 }
 
 /// A sign of life: [`Pulse::beat`] often, or the watchdog stops being fed.

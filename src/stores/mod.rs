@@ -6,13 +6,15 @@
 pub mod canary;
 pub mod contract;
 pub mod dynamodb;
+pub mod observe;
 pub mod seed;
 
 mod error;
 mod state;
 
-pub use contract::{Kind, Replicate, Store};
+pub use contract::{End, Examine, IamPolicy, Kind, Look, Replicate, Store};
 pub use error::StoreError;
+pub use observe::Observe;
 pub use state::{Reseed, StoreState, Transition};
 
 /// Every kind this program knows, by name.

@@ -44,7 +44,7 @@ pub struct Family {
 /// From a change's commit in prodX to its being durable in prodY.
 const LATENCY: &[f64] =
     &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
-/// From the acknowledgement of a canary in prodX to its having come by.
+/// From a canary's being sent to its having come by.
 const CANARY: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0];
 /// A synced write: tenths of a millisecond on a good disk, seconds on one that is about to page somebody.
 const COMMIT: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -110,9 +110,9 @@ families! {
     /// Commit to durable.
     REPLICATION_LATENCY = "replication_latency_seconds", Shape::Histogram(LATENCY), STORE,
         "From the commit of a change in prodX to its being durable in prodY, seconds; includes the difference of the two clocks.";
-    /// DS-12.
+    /// OB-1, DS-12.
     CANARY_ROUNDTRIP = "canary_roundtrip_seconds", Shape::Histogram(CANARY), STORE,
-        "From prodX's acknowledgement of a canary to its having been read with everything before it durable in prodY, seconds. Absent without canaries; one whose write had an unknown outcome is not measured.";
+        "From a canary's write in prodX to its being seen, seconds, each canary once. Mode observe: from its being sent to its being in prodY, with the pause between two looks. Mode replicate: from prodX's acknowledgement until it was read from the stream with everything before it durable in prodY.";
     /// A3, measured.
     STORE_PROPAGATION = "store_propagation_seconds", Shape::Gauge, &["store", "kind", "quantile"],
         "From the acknowledgement of a canary to its being visible in the stream, seconds, quantiles 0.5 and 0.99 of the last day or since the start. Rounded up to the next read. Absent without canaries.";
@@ -152,9 +152,9 @@ families! {
     /// Of the last promotion.
     RTO_ACHIEVED = "rto_achieved_seconds", Shape::Gauge, &[],
         "Duration of the last completed promotion, seconds. Absent before the first.";
-    /// What /readyz answers by.
-    READINESS = "readiness_check_status", Shape::Gauge, &["check"],
-        "1 while the check of /readyz passes, 0 while it fails.";
+    /// What /readyz answers by, and what the last examination of a store found.
+    READINESS = "readiness_check_status", Shape::Gauge, &["check", "store"],
+        "Without a store: 1 while the check of /readyz passes, 0 while it fails. With one: 1 while the last examination of its two ends found no problem by this check, 0 while it found one; absent before the first and behind the fence.";
     /// The only unforgivable bug.
     SOUNDNESS = "rpo_soundness_violations_total", Shape::Counter, &[],
         "Published watermarks that were found untrue and taken back. Any increase is a bug that must page.";

@@ -34,16 +34,7 @@ pub struct StoreMetrics {
     applied: IntCounter,
     errors: [IntCounter; Class::ALL.len()],
     latency: Histogram,
-    canary: Canary,
-}
-
-/// The round trips of one store's canaries. A store without canaries has no series: none of its canaries was ever late is
-/// no good news.
-#[derive(Clone)]
-struct Canary {
-    all: HistogramVec,
-    store: StoreId,
-    kind: &'static str,
+    canary: Histogram,
 }
 
 impl StoreMetrics {
@@ -71,10 +62,9 @@ impl StoreMetrics {
         self.latency.observe(d.as_secs_f64());
     }
 
-    /// A canary was seen, and everything before it was durable in the standby, this long after its write was acknowledged.
-    pub fn canary(&self, d: Duration) {
-        let Canary { all, store, kind } = &self.canary;
-        all.with_label_values(&[store.as_str(), kind]).observe(d.as_secs_f64());
+    /// A canary was seen in the standby this long after it was sent to the source.
+    pub fn canary_roundtrip(&self, d: Duration) {
+        self.canary.observe(d.as_secs_f64());
     }
 }
 
@@ -105,7 +95,7 @@ impl Metrics {
             applied: self.applied.with_label_values(&labels),
             errors: Class::ALL.map(|class| self.errors.with_label_values(&[id.as_str(), kind, class.label()])),
             latency: self.latency.with_label_values(&labels),
-            canary: Canary { all: self.canary.clone(), store: id.clone(), kind },
+            canary: self.canary.with_label_values(&labels),
         });
         made.clone()
     }

@@ -10,7 +10,7 @@ use prometheus::{GaugeVec, Opts, Registry, TextEncoder};
 use super::Metrics;
 use super::catalogue::{self, Family};
 use super::metrics::{histograms, registered};
-use crate::change::{Stamp, StoreId};
+use crate::change::{Severity, Stamp, StoreId};
 use crate::rpo::Terms;
 use crate::rpo::{Rpo, State, assess, assess_app};
 use crate::watermark::{Board, Vitals, Watermarks};
@@ -52,7 +52,16 @@ impl Metrics {
         let now = Self::judge(scrape);
         let mut families = self.gather();
         families.extend(now.gather());
+        families.extend(drift(scrape).gather());
         families.sort_by(|a, b| a.name().cmp(b.name()));
+        // One family may come with a store and without.
+        families.dedup_by(|next, first| {
+            let same = next.name() == first.name();
+            if same {
+                first.mut_metric().append(next.mut_metric());
+            }
+            same
+        });
         TextEncoder::new().encode_to_string(&families).expect("gathered families are not empty and encode to text")
     }
 
@@ -89,13 +98,26 @@ impl Metrics {
             steps.with_label_values(&[step]).observe(took.as_secs_f64());
         }
 
-        let readiness = gauges(&registry, &catalogue::READINESS);
+        let readiness = gauges(&registry, &Family { labels: &["check"], ..catalogue::READINESS });
         for (check, passes) in scrape.checks {
             readiness.with_label_values(&[*check]).set(f64::from(u8::from(*passes)));
         }
         gauges(&registry, &catalogue::BUILD_INFO).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         registry
     }
+}
+
+/// What the last examination of each store found; nothing behind the fence, where the two ends are meant to differ.
+fn drift(scrape: &Scrape<'_>) -> Registry {
+    let registry = Registry::new();
+    let found = gauges(&registry, &catalogue::READINESS);
+    for (id, _, _) in scrape.stores.iter().filter(|_| scrape.marks.fence.is_none()) {
+        for (check, worst) in scrape.board.examination(id).checks() {
+            let passes = f64::from(u8::from(worst < Severity::Problem));
+            found.with_label_values(&[check, id.as_str()]).set(passes);
+        }
+    }
+    registry
 }
 
 fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {

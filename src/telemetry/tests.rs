@@ -52,6 +52,7 @@ fn fixed() -> (Watermarks, Board, Vec<(StoreId, &'static str, Terms)>) {
             retention_headroom: Some(Duration::from_secs(80_000)),
             progress: None,
             trouble: None,
+            about: None,
             canary: CanarySigns {
                 visible_p50: Some(Duration::from_millis(250)),
                 visible_p99: Some(Duration::from_millis(900)),
@@ -77,7 +78,6 @@ fn fed() -> std::sync::Arc<Metrics> {
     orders.applied(5);
     orders.error(Class::Throttled);
     orders.latency(Duration::from_millis(700));
-    orders.canary(Duration::from_millis(600));
     metrics.index_commit(Duration::from_millis(3));
     metrics.aws_request("dynamodb", "BatchWriteItem", "ok");
     metrics

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plimsoll::change::{Class, Method, SourceTime, Stamp, StoreId};
+use plimsoll::change::{Class, Examination, Finding, Method, Severity, SourceTime, Stamp, StoreId};
 use plimsoll::rpo::Terms;
 use plimsoll::telemetry::{Metrics, Scrape, catalogue};
 use plimsoll::watermark::{Assumptions, Board, CanarySigns, Mark, Seed, StoreRecord, Vitals, Watermarks};
@@ -48,6 +48,7 @@ fn golden_exposition_of_a_fixed_state() {
         retention_headroom: Some(Duration::from_secs(80_000)),
         progress: None,
         trouble: None,
+        about: None,
         canary: CanarySigns {
             visible_p50: Some(Duration::from_millis(250)),
             visible_p99: Some(Duration::from_millis(900)),
@@ -62,6 +63,14 @@ fn golden_exposition_of_a_fixed_state() {
         }),
     };
     board.post(&orders, vitals);
+    let find = |severity, check| Finding::new(severity, check, "standby table orders", "a sentence");
+    let findings = vec![
+        find(Severity::Ok, "key_schema"),
+        find(Severity::Warning, "backups"),
+        find(Severity::Ok, "ttl"),
+        find(Severity::Problem, "ttl"),
+    ];
+    board.examined(&orders, Examination { at: Some(ago(9)), findings });
 
     let metrics = Metrics::new();
     metrics.store(&users, "dynamodb");
@@ -70,7 +79,6 @@ fn golden_exposition_of_a_fixed_state() {
     fed.applied(5);
     fed.error(Class::Throttled);
     fed.latency(Duration::from_millis(700));
-    fed.canary(Duration::from_millis(600));
     metrics.index_commit(Duration::from_millis(3));
     metrics.aws_request("dynamodb", "BatchWriteItem", "ok");
     let terms = |secs| Terms { objective: Duration::from_secs(secs), period: Duration::from_secs(1) };

@@ -132,7 +132,7 @@ impl Driver {
         let Some(canaries) = &mut self.canaries else { return };
         let lanes = &self.lanes;
         let (took, through) = canaries.advance(|lane, end| lanes[lane].window.passed(end), skew, now);
-        took.into_iter().for_each(|took| self.deps.meter.canary(took));
+        took.into_iter().for_each(|took| self.deps.meter.canary_roundtrip(took));
         let record = &mut self.state.record;
         record.canary_through = record.canary_through.max(through);
     }

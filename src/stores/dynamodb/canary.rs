@@ -231,7 +231,7 @@ impl Canary for Table {
             let failed = StoreError::of_call(&error, true, "PutItem", &on);
             match failed.class {
                 Class::Denied => failed.hint(format!(
-                    "allow dynamodb:PutItem on the keys {}* in prodX (config/iam/repl-canary-x.json), or set canary_keys = 0",
+                    "allow dynamodb:PutItem on the keys {}* in prodX (config/iam/canary-x.json), or set canary_keys = 0",
                     canaries.settings.prefix
                 )),
                 // Perhaps the table was made anew with another key: look it up again.

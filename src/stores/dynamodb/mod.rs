@@ -1,7 +1,10 @@
-//! DynamoDB tables: the stream of the primary table is read and applied to the standby table.
+//! DynamoDB tables: the stream of the primary table is read and applied to the standby table; global tables, which AWS
+//! replicates, are observed ([`global`]).
 //!
 //! - [`lineage`] decides about shards (pure), [`survey`] looks at table and stream, [`tail`] reads a shard, [`apply`]
 //!   writes to the standby, [`item`] carries items over without loss.
+//! - [`facts`] is a table as described, [`drift`] compares two of them (pure), [`doctor`] asks for them, [`promote`] makes
+//!   the standby ready for traffic, [`operations`] is every call with the policy that grants it.
 //! - [`copy`] reads what exists, as [`seed`] decides it, [`budget`] keeps that within its share.
 //! - What it deliberately does not do: LATEST iterators (DS-6), partial updates (AP-1), attributes of its own in user
 //!   items (AP-3), transactions (their changes arrive one by one; DS-F15).
@@ -11,8 +14,14 @@ mod budget;
 mod canary;
 mod canary_settings;
 mod copy;
+mod doctor;
+mod drift;
+mod facts;
+mod global;
 mod item;
 mod lineage;
+pub mod operations;
+pub mod promote;
 mod settings;
 mod survey;
 mod tail;
@@ -25,7 +34,7 @@ use bytes::Bytes;
 
 use self::item::{Body, Image};
 use super::canary::Canary;
-use super::contract::{Applied, Kind, Mode, Replicate, Rhythm, Spot, Store};
+use super::contract::{Applied, Examine, Kind, Mode, Replicate, Rhythm, Spot, Store};
 use super::{StoreError, StoreState, Transition, seed};
 use crate::aws::Aws;
 use crate::change::{Change, Class, Key, Method, Read, SourceTime, Stamp, StoreId};
@@ -52,6 +61,7 @@ struct Table {
     streams: aws_sdk_dynamodbstreams::Client,
     target: aws_sdk_dynamodb::Client,
     cursors: tail::Cursors,
+    control: doctor::Control,
     budget: budget::Budget,
     /// The names of the key's attributes, once looked up.
     key_names: OnceLock<Arc<[String]>>,
@@ -67,6 +77,7 @@ fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
         streams: aws.primary.streams(attempt),
         target: aws.standby.dynamodb(attempt),
         cursors: tail::Cursors::default(),
+        control: doctor::Control::new(aws.primary.region(), aws.standby.region()),
         budget: budget::Budget::default(),
         key_names: OnceLock::new(),
         clock: Arc::clone(&aws.clock),
@@ -105,9 +116,21 @@ impl Store for Table {
         }
     }
 
-    /// A table takes writes as it is: nothing must be done before traffic comes.
-    fn promote_steps(&self, _: &Watermarks) -> Vec<Arc<dyn Step>> {
-        Vec::new()
+    /// What the standby table needs before traffic comes. It takes writes as it is, so only its being there is required.
+    fn promote_steps(&self, marks: &Watermarks) -> Vec<Arc<dyn Step>> {
+        let record = marks.stores.get(&self.id).map(|mark| &mark.record);
+        promote::steps(&promote::Standby {
+            store: self.id.clone(),
+            client: self.target.clone(),
+            table: self.settings.standby_table.clone(),
+            region: self.control.standby_region.clone(),
+            promoting: self.settings.promoting.clone(),
+            source: record.and_then(|record| record.source.clone()),
+        })
+    }
+
+    fn examine(&self) -> Option<&dyn Examine> {
+        Some(self)
     }
 }
 

@@ -48,6 +48,9 @@ impl Table {
                 decisions.push(self.begin_copy(state, &table, now).await?);
             }
         }
+        if adopted.is_some() {
+            decisions.extend(self.control.to_record(state));
+        }
         Ok(decisions)
     }
 
@@ -121,6 +124,13 @@ impl Table {
     async fn require_a_fit(&self, table: &TableDescription) -> Result<(), StoreError> {
         let on = format!("table {}", self.settings.table);
         let refuse = |what: &str, hint: &str| Err(StoreError::new(Class::Invalid, what, on.clone()).hint(hint));
+        // Before the stream is looked at: one of strong consistency has none, and shall not be given one (DS-F16).
+        if !table.replicas().is_empty() || table.global_table_version().is_some() {
+            return refuse(
+                "the table is a global table: AWS replicates it already, and a second copy would fight the first",
+                "write mode = \"observe\" for this store, under a new id",
+            );
+        }
         let stream = table.stream_specification().filter(|s| s.stream_enabled());
         match stream.and_then(|s| s.stream_view_type()) {
             Some(StreamViewType::NewAndOldImages | StreamViewType::NewImage) => {}
@@ -131,12 +141,6 @@ impl Table {
                 );
             }
             None => return refuse("the table has no stream", "enable it with NEW_AND_OLD_IMAGES"),
-        }
-        if !table.replicas().is_empty() {
-            return refuse(
-                "the table is a global table: AWS replicates it already",
-                "do not copy it a second time; remove this store",
-            );
         }
         self.require_canary_keys(table)?;
         let standby = self.describe(&self.target, &self.settings.standby_table, "standby").await?;
@@ -172,7 +176,7 @@ fn stream_of(table: &TableDescription) -> Option<String> {
 }
 
 /// What tells this table from another of the same name: its id, or, where a server gives none, when it was created.
-fn identity(table: &TableDescription) -> String {
+pub(super) fn identity(table: &TableDescription) -> String {
     let created = || table.creation_date_time().map_or_else(String::new, |at| format!("created-{}", at.as_secs_f64()));
     table.table_id().map_or_else(created, str::to_owned)
 }

@@ -237,7 +237,7 @@ async fn a_canary_that_is_refused_is_told_with_what_to_do() {
     let refuse = pair.x.fault(FaultRule::on("PutItem").fault(Fault::AccessDenied));
     let status = daemon.reach(|status| note(status).contains("writing a canary to prodX")).await;
     let told = note(&status);
-    assert!(told.contains("__rpo_canary#*") && told.contains("config/iam/repl-canary-x.json"), "{told}");
+    assert!(told.contains("__rpo_canary#*") && told.contains("config/iam/canary-x.json"), "{told}");
     // What cannot be verified is not: changes flow, the watermark stands, and in the end it is unknown.
     pair.put("k", 1);
     pair.converge(&daemon).await;
