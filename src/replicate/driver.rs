@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::canary::Canaries;
 use super::copy::{Command, Watched};
 use super::lane::{Agenda, OpenLane};
 use super::order::{Order, Ticket};
@@ -46,6 +47,7 @@ pub(super) enum Event {
     Applied { changes: Vec<Change>, applied: Applied },
     Committed { pending: Pending, result: Result<(), CommitError> },
     Surveyed { result: Result<Vec<Transition>, StoreError> },
+    Canary { results: super::canary::Written },
 }
 
 /// A parked change that is tried again from time to time.
@@ -82,6 +84,7 @@ pub(super) struct Driver {
     pub(super) write_gate: Duration,
     pub(super) write_failures: u32,
     pub(super) troubles: super::trouble::Troubles,
+    pub(super) canaries: Option<Canaries>,
     pub(super) last_progress: Option<Stamp>,
     pub(super) source_answered: Option<Stamp>,
     pub(super) recent: Recent,
@@ -90,7 +93,7 @@ pub(super) struct Driver {
     pub(super) next_show: Duration,
     /// The last showing was left out: it is due.
     pub(super) hidden: bool,
-    valve: watch::Receiver<Valve>,
+    pub(super) valve: watch::Receiver<Valve>,
     pub(super) view: watch::Sender<View>,
     stop: CancellationToken,
 }
@@ -109,6 +112,7 @@ impl Driver {
         let now = deps.clock.now().mono;
         // A process that did not stop cleanly may have left writes that are still on their way (LE-4).
         let former_strays = if deps.clean_start { Duration::ZERO } else { now + rhythm.max_request_life };
+        let canaries = Canaries::of(&store, &state, deps.ids.as_ref());
         let mut driver = Self {
             order: Order::new(rhythm.max_request_life),
             store,
@@ -134,6 +138,7 @@ impl Driver {
             write_gate: former_strays,
             write_failures: 0,
             troubles: super::trouble::Troubles::default(),
+            canaries,
             last_progress: None,
             source_answered: None,
             recent: Recent::default(),
@@ -222,6 +227,7 @@ impl Driver {
         let now = self.deps.clock.now();
         if !closed {
             self.start_survey(now);
+            self.start_canary(now);
             self.start_reads(now);
             self.retry_parked(now);
             self.start_applies(now);
@@ -292,6 +298,7 @@ impl Driver {
             Event::Applied { changes, applied } => self.on_applied(&changes, applied, now),
             Event::Committed { pending, result } => self.on_committed(pending, result, now),
             Event::Surveyed { result } => self.on_surveyed(result, now),
+            Event::Canary { results } => self.on_canary(results, now),
         }
     }
 
@@ -317,18 +324,20 @@ impl Driver {
                         let run = self.rhythm.empty_run;
                         let lane = &mut self.lanes[at];
                         if let Some(tip) = lane.empties.empty(asked_at, run) {
-                            lane.window.push_tip(tip);
+                            lane.window.push_tip(tip, Canaries::worth(self.canaries.as_ref(), tip));
                             lane.moved = true;
                             self.pending.tip(now.mono);
                         }
                         lane.gave_all(asked.mono);
                         lane.due = now.mono + lane.pace.empty();
+                        self.note_page(at, asked, None);
                     }
                     Read::End { children } => {
                         let lane = &mut self.lanes[at];
                         lane.window.push_end(children);
                         (lane.ended, lane.moved) = (true, true);
                         self.pending.urgent();
+                        self.note_end(at, false);
                     }
                     Read::Lost { why } => self.on_lost(at, why, now),
                     Read::Part(_) => {}
@@ -356,27 +365,36 @@ impl Driver {
     }
 
     fn on_records(&mut self, at: usize, asked: Stamp, page: Page, now: Stamp) {
-        self.deps.meter.read(page.changes.len() as u64);
-        self.outstanding += page.changes.len();
+        let canaries: Vec<_> = page.changes.iter().map(|change| self.sighting(change)).collect();
+        let own = canaries.iter().flatten().count();
+        self.deps.meter.read((page.changes.len() - own) as u64);
         let lane = &mut self.lanes[at];
         lane.empties.broken();
         lane.due = now.mono + lane.pace.records(page.full);
-        let through = self.state.lanes.get(&lane.lane).and_then(|r| r.through);
-        for change in page.changes {
+        let name = lane.lane.clone();
+        let through = self.state.lanes.get(&name).and_then(|r| r.through);
+        for (change, canary) in page.changes.into_iter().zip(canaries) {
             if let Some(through) = through
+                && canary.is_none()
                 && change.at.floor_to_second() + Duration::from_secs(1) <= through
             {
-                self.pending.violation(&lane.lane, change.at, through);
+                self.pending.violation(&name, change.at, through);
             }
-            self.bytes += change.size;
+            let lane = &mut self.lanes[at];
             self.recent.read(&change.key, now.mono);
             lane.read_from = Some(change.position.clone());
             let entry = lane.window.push_change(change.position.clone(), change.at, change.size);
+            if canary.is_some_and(|canary| self.on_sighting((at, entry), &canary, change.at, asked, now)) {
+                continue;
+            }
+            self.outstanding += 1;
+            self.bytes += change.size;
             self.order.push(Ticket { lane: at, entry }, change);
         }
         if !page.full {
-            lane.gave_all(asked.mono);
+            self.lanes[at].gave_all(asked.mono);
         }
+        self.note_page(at, asked, Some(page.full));
     }
 
     fn on_lost(&mut self, at: usize, why: Gap, now: Stamp) {
@@ -434,6 +452,7 @@ impl Driver {
         for lane in gone {
             if let Some(at) = self.by_lane.remove(&lane) {
                 (self.lanes[at].detached, self.lanes[at].ended) = (true, true);
+                self.note_end(at, true);
             }
         }
     }

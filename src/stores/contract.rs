@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::canary::Canary;
 use super::{Observe, StoreError};
 use crate::change::{Change, Finding, Key, Lane, Method, Outcome, Position, Read, SourceTime, Stamp, StoreId};
 use crate::promote::Step;
@@ -30,6 +31,11 @@ pub trait Store: Send + Sync {
 
     /// How often it is looked at, and the numbers its proofs rest on.
     fn rhythm(&self) -> Rhythm;
+
+    /// The longest time between two proofs while all is well.
+    fn period(&self) -> Duration {
+        self.rhythm().poll_max
+    }
 
     /// The watermark that the state proves, and how it is founded; `None` when nothing is proved. Pure.
     fn watermark(&self, state: &StoreState) -> Option<(SourceTime, Method)>;
@@ -130,6 +136,11 @@ pub trait Replicate: Send + Sync {
     /// Applies changes of distinct keys to the standby, an outcome each and in their order. `Done` only once the change
     /// is durable there.
     async fn apply(&self, changes: &[Change]) -> Applied;
+
+    /// Its canaries, if it is to have any.
+    fn canary(&self) -> Option<&dyn Canary> {
+        None
+    }
 
     /// The bytes to keep of a parked change.
     fn encode(&self, change: &Change) -> Bytes;

@@ -29,6 +29,10 @@ pub(crate) struct Schedule {
     pub(crate) stale_scan: bool,
     pub(crate) begins_at_the_tip: bool,
     pub(crate) no_sweep: bool,
+    /// The store has canaries.
+    pub(crate) canaries: bool,
+    /// The publisher of the stream stands still for a while, now and then (DS-12).
+    pub(crate) stalls: bool,
 }
 
 impl Default for Schedule {
@@ -43,6 +47,8 @@ impl Default for Schedule {
             stale_scan: false,
             begins_at_the_tip: false,
             no_sweep: false,
+            canaries: false,
+            stalls: false,
         }
     }
 }
@@ -58,6 +64,8 @@ pub(crate) struct Totals {
     pub(crate) cuts: u64,
     pub(crate) copies: u64,
     pub(crate) reseeds: u64,
+    pub(crate) stalls: u64,
+    pub(crate) canaries: u64,
     pub(crate) final_watermark: i64,
 }
 
@@ -71,6 +79,8 @@ impl Totals {
         self.cuts += other.cuts;
         self.copies += other.copies;
         self.reseeds += other.reseeds;
+        self.stalls += other.stalls;
+        self.canaries += other.canaries;
     }
 }
 
@@ -212,6 +222,10 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
             if dice.below(1000) < 2 {
                 world.trim(now);
             }
+            if schedule.stalls && dice.below(1000) < 8 {
+                world.stall(now);
+                totals.stalls += 1;
+            }
             if dice.below(1000) < 4 {
                 world.source_frozen = !world.source_frozen;
             }
@@ -245,6 +259,7 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
     totals.reseeds = record.epoch;
     let world = run.world.lock().unwrap();
     (totals.strays, totals.late) = (world.stray_count, world.late_count);
+    totals.canaries = world.beats.len() as u64;
     totals.final_watermark = highest.0;
     Ok(totals)
 }
@@ -269,7 +284,10 @@ async fn cut_the_flow(run: &Run, life: &Life, index: &MemoryIndex, highest: &mut
         broken = ticking => return Err(broken),
         closed = closing => closed?,
     }
-    let before = run.world.lock().unwrap().standby.clone();
+    let (before, beats) = {
+        let world = run.world.lock().unwrap();
+        (world.standby.clone(), world.beats.len())
+    };
     for _ in 0..600 {
         run.clock.sleep(Duration::from_millis(50)).await;
         let now = run.now();
@@ -281,6 +299,9 @@ async fn cut_the_flow(run: &Run, life: &Life, index: &MemoryIndex, highest: &mut
                 "FO-2: the standby changed after the flow was closed: {before:?} -> {:?}",
                 world.standby
             ));
+        }
+        if world.beats.len() != beats {
+            return Err("FO-2: a canary was written after the flow was closed".into());
         }
         drop(world);
         run.check(index, highest)?;
@@ -295,6 +316,9 @@ async fn calm_down(run: &Run, index: &MemoryIndex, highest: &mut SourceTime) -> 
     {
         let mut world = run.world.lock().unwrap();
         (world.calm, world.source_frozen, world.standby_frozen) = (true, false, false);
+        if world.held {
+            world.stall(end);
+        }
     }
     index.set_delay(Duration::ZERO);
     for _ in 0..600 {
