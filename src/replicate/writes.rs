@@ -36,7 +36,7 @@ impl Driver {
         let jitter = self.deps.ids.fresh()[0];
         let pause = |failures: u32| backoff(failures, jitter);
         let mut slow = false;
-        let mut done = 0;
+        let (mut done, mut coalesced) = (0, 0);
         let missing = std::iter::repeat(Outcome::Retry(Class::Unknown));
         for (change, outcome) in changes.iter().zip(applied.outcomes.into_iter().chain(missing)) {
             let durable = outcome == Outcome::Done;
@@ -47,6 +47,7 @@ impl Driver {
             let resolved = self.order.resolve(&change.key, outcome, now.mono, &pause);
             if durable {
                 done += 1;
+                coalesced += resolved.coalesced;
                 self.unpark(&change.key);
                 // An image of a copy has no commit time to be late after.
                 if resolved.settled.last().is_none_or(|ticket| self.lanes[ticket.lane].lane.is_tail()) {
@@ -66,6 +67,7 @@ impl Driver {
         }
         if done > 0 {
             self.deps.meter.applied(done);
+            self.deps.meter.coalesced(coalesced);
             self.last_progress = Some(now);
         }
         if slow {

@@ -18,6 +18,7 @@ pub struct Metrics {
     registry: Registry,
     read: IntCounterVec,
     applied: IntCounterVec,
+    coalesced: IntCounterVec,
     errors: IntCounterVec,
     latency: HistogramVec,
     index_commit: Histogram,
@@ -31,6 +32,7 @@ pub struct Metrics {
 pub struct StoreMetrics {
     read: IntCounter,
     applied: IntCounter,
+    coalesced: IntCounter,
     errors: [IntCounter; Class::ALL.len()],
     latency: Histogram,
 }
@@ -44,6 +46,11 @@ impl StoreMetrics {
     /// `n` changes became durable in the standby.
     pub fn applied(&self, n: u64) {
         self.applied.inc_by(n);
+    }
+
+    /// `n` changes were replaced by a newer one of their key before they were written.
+    pub fn coalesced(&self, n: u64) {
+        self.coalesced.inc_by(n);
     }
 
     /// A call failed.
@@ -68,6 +75,7 @@ impl Metrics {
         Arc::new(Self {
             read: counters(&registry, &catalogue::STORE_CHANGES_READ),
             applied: counters(&registry, &catalogue::STORE_CHANGES_APPLIED),
+            coalesced: counters(&registry, &catalogue::STORE_CHANGES_COALESCED),
             errors: counters(&registry, &catalogue::STORE_ERRORS),
             latency: histograms(&registry, &catalogue::REPLICATION_LATENCY),
             index_commit: histograms(&registry, &catalogue::INDEX_COMMIT).with_label_values::<&str>(&[]),
@@ -85,6 +93,7 @@ impl Metrics {
         let made = stores.entry(id.clone()).or_insert_with(|| StoreMetrics {
             read: self.read.with_label_values(&labels),
             applied: self.applied.with_label_values(&labels),
+            coalesced: self.coalesced.with_label_values(&labels),
             errors: Class::ALL.map(|class| self.errors.with_label_values(&[id.as_str(), kind, class.label()])),
             latency: self.latency.with_label_values(&labels),
         });

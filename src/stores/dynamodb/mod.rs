@@ -15,7 +15,7 @@ mod settings;
 mod survey;
 mod tail;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,8 +50,8 @@ struct Table {
     target: aws_sdk_dynamodb::Client,
     cursors: tail::Cursors,
     budget: budget::Budget,
-    /// The names of the key's attributes, once looked up.
-    key_names: OnceLock<Arc<[String]>>,
+    /// The names of the key's attributes, once looked up. A table that was made anew may have others.
+    key_names: Mutex<Option<Arc<[String]>>>,
     clock: SharedClock,
 }
 
@@ -64,7 +64,7 @@ fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
         target: aws.standby.dynamodb(attempt),
         cursors: tail::Cursors::default(),
         budget: budget::Budget::default(),
-        key_names: OnceLock::new(),
+        key_names: Mutex::default(),
         clock: Arc::clone(&aws.clock),
         settings,
     })
