@@ -456,10 +456,8 @@ impl Driver {
                 self.troubles.survey.cleared();
                 self.next_survey = now.mono + self.rhythm.survey_every;
                 for transition in &transitions {
-                    let healing = self.state.record.seed == Seed::Pending
-                        && self.state.record.seed_run.as_ref().is_some_and(|run| !run.broken);
                     if let Transition::Break(gap) | Transition::Lose { gap, .. } = transition
-                        && (self.state.record.gap.is_none() || healing)
+                        && !self.state.knows_gap()
                     {
                         tracing::error!(store = %self.store.id(), gap = %gap.sentence(), "history is lost; the watermark is frozen until a re-seed");
                     }

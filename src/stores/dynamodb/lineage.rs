@@ -98,7 +98,7 @@ pub(super) fn decide(state: &StoreState, seen: &Sighting, now: SourceTime) -> Ve
         decisions.push(Transition::Break(gap(GapCause::StreamReset, &adopted.stream_arn)));
     }
     // A known gap is not declared twice.
-    decisions.retain(|_| state.record.gap.is_none());
+    decisions.retain(|_| !state.knows_gap());
     let Some(shards) = &seen.shards else {
         for (lane, _) in state.live_lanes() {
             let gap = gap(GapCause::LaneMissing, &format!("shard {lane}"));
@@ -123,7 +123,7 @@ pub(super) fn decide(state: &StoreState, seen: &Sighting, now: SourceTime) -> Ve
         decisions.push(Transition::Discover(seed(shard, None, now)));
         // Before a copy reads, whatever a shard lost is the copy's to bring.
         let covered = state.record.seed == Seed::Pending && state.copy_lanes().next().is_none();
-        if !young_root && !covered && state.record.gap.is_none() {
+        if !young_root && !covered && !state.knows_gap() {
             decisions.push(Transition::Break(gap(GapCause::ParentUnknown, &on)));
         }
     }
