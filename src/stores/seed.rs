@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use super::{StoreState, Transition};
 use crate::change::{GapCause, Lane, LaneKind, SourceTime};
-use crate::config::duration_words;
 use crate::watermark::{LanePhase, Seed, SeedRun};
 
 /// What happens when history is lost.
@@ -124,12 +123,6 @@ pub fn proceed(state: &StoreState, policy: &Policy, skew: Duration) -> Vec<Trans
     }
 }
 
-/// Is a gap known that no copy under way heals?
-fn record_waits(state: &StoreState, run: &SeedRun) -> bool {
-    let healing = state.record.seed == Seed::Pending && !run.broken;
-    state.record.gap.is_some() && !healing && state.record.wanted.is_none()
-}
-
 /// What keeps a copy from its end until a human does something.
 pub fn held(state: &StoreState, store: &str, policy: &Policy) -> Option<String> {
     let run = state.record.seed_run.as_ref();
@@ -140,10 +133,11 @@ pub fn held(state: &StoreState, store: &str, policy: &Policy) -> Option<String> 
         let what = gap.sentence();
         return Some(format!("{what}; on_gap = \"hold\" waits for you: run plimsoll reseed {store}"));
     }
-    if let Some(run) = run.filter(|run| record_waits(state, run)) {
-        let (begin, every) = (run.started_at + policy.every, duration_words(policy.every));
+    if let Some(run) = run.filter(|run| state.record.gap.is_some() && (!seeding || run.broken)) {
+        // At once, or when the last copy is old enough.
         return Some(format!(
-            "the re-seed begins by itself, but not before {begin} (reseed_every {every}); plimsoll reseed {store} begins it now"
+            "a re-seed begins by itself at {}, or by plimsoll reseed {store}",
+            run.started_at + policy.every
         ));
     }
     let run = run.filter(|_| seeding)?;

@@ -49,6 +49,8 @@ pub enum Transition {
     Reseed(Reseed),
     /// Everything that existed before the tail began is in the standby. Ends the copy and clears the gap that it heals.
     Seeded,
+    /// What a recovery must know of the source, in the kind's own words, while the source can still be asked.
+    Note(String),
 }
 
 /// A re-seed. The tails go on from where they are wherever that is still possible.
@@ -130,6 +132,7 @@ impl StoreState {
             Transition::Continue(lanes) => self.open(lanes, now, &mut touched),
             Transition::Reseed(reseed) => self.reseed(reseed, now, &mut touched),
             Transition::Seeded => self.seeded(now, &mut touched),
+            Transition::Note(facts) => self.record.source = Some(facts.clone()),
         }
         self.open_ready(&mut touched);
         touched

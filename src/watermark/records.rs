@@ -195,6 +195,9 @@ pub struct StoreRecord {
     /// An operator's wish for a re-seed.
     #[serde(default)]
     pub wanted: Option<Wanted>,
+    /// What a recovery must know of the source, in the kind's own words: when it is needed, the source cannot be asked.
+    #[serde(default)]
+    pub source: Option<String>,
 }
 
 impl Record for StoreRecord {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Shares;
+use super::promote::settings::{self as promoting, Promoting};
 use crate::aws::Aws;
 use crate::change::StoreId;
 use crate::config::{Key, Section, Takes, duration_words};
-use crate::stores::contract::{Rhythm, Settings, Store};
+use crate::stores::contract::{IamPolicy, Rhythm, Settings, Store};
 use crate::stores::seed::{OnGap, Policy};
 
 const TABLE: Key = Key::required(
@@ -161,6 +162,13 @@ pub(super) const KEYS: &[Key] = &[
     SWEEP_LIMIT,
     ON_GAP,
     RESEED_EVERY,
+    promoting::STREAM,
+    promoting::DELETION_PROTECTION,
+    promoting::TTL,
+    promoting::TTL_ATTRIBUTE,
+    promoting::ON_DEMAND,
+    promoting::READ_CAPACITY,
+    promoting::WRITE_CAPACITY,
 ];
 
 /// The least life of a given-up request that is assumed unless configured (A2).
@@ -184,6 +192,8 @@ pub struct DynamoDbSettings {
     pub seed: Policy,
     /// What a seed may use of the tables' capacity.
     pub(super) shares: Shares,
+    /// What a promotion does to the standby table.
+    pub promoting: Promoting,
 }
 
 impl Settings for DynamoDbSettings {
@@ -210,6 +220,10 @@ impl Settings for DynamoDbSettings {
             duration_words(self.rhythm.poll_max),
             duration_words(PROOF_ALLOWANCE)
         )
+    }
+
+    fn policies(&self) -> &'static [IamPolicy] {
+        super::operations::POLICIES
     }
 }
 
@@ -268,9 +282,9 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
         apply_batch: apply_batch as usize,
         survey_every,
     };
-    let (seed, shares) = (seed(section), shares(section));
+    let (seed, shares, promoting) = (seed(section), shares(section), promoting::read(section));
     let (table, standby_table) = (table?, standby_table?);
-    Some(Arc::new(DynamoDbSettings { table, standby_table, rhythm, attempt_timeout, seed, shares }))
+    Some(Arc::new(DynamoDbSettings { table, standby_table, rhythm, attempt_timeout, seed, shares, promoting }))
 }
 
 fn seed(section: &mut Section<'_>) -> Policy {

@@ -184,7 +184,7 @@ async fn ds8_a_second_gap_waits_for_reseed_every_and_an_operator_need_not() {
     let status = daemon.now().await;
     assert_eq!((status.state(ORDERS), watermark(&status), pair.x.calls("Scan")), ("gap", at, scans), "{status}");
     assert!(
-        note(&status).contains("reseed_every 1h") && note(&status).contains("plimsoll reseed orders"),
+        note(&status).contains("a re-seed begins by itself at ") && note(&status).contains("plimsoll reseed orders"),
         "{}",
         note(&status)
     );
