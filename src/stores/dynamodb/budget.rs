@@ -233,7 +233,11 @@ mod tests {
             "20 % of 500; writes are not limited"
         );
         budget.set(Shares { read_units: Some(50), ..SHARES }, &on_demand(Some(500)), &on_demand(None), Duration::ZERO);
-        assert_eq!(budget.spend(spent, 1, Duration::ZERO), Duration::from_secs(2), "as configured");
+        assert_eq!(
+            budget.spend(spent, 1, Duration::ZERO),
+            Duration::from_secs(3),
+            "as configured, after what was spent"
+        );
     }
 
     /// 5 units a second for four lanes, and items of 2 units: a page is one item, and all that is spent is rested for.
