@@ -16,6 +16,9 @@ use super::{arrives, ends_well, impatient, pair_with, patient, version, with_pas
 /// What happens to a key while its image is on its way: versions put, `None` a delete.
 type Story = &'static [Option<u64>];
 
+/// A key, and what its story ended with.
+type Raced = (Key, Option<u64>);
+
 /// The last thing that was done to a key in prodY is this; a delete of what is not there counts.
 fn reached(y: &ScriptedAws, key: &Key, last: Option<u64>) -> bool {
     let values = y.values_of(ORDERS, key);
@@ -38,7 +41,7 @@ async fn race(seed: u64, stories: &'static [Story]) {
     let pair = patient(seed, "");
     with_past(&pair, 400);
     pair.x.read_quirks(ORDERS, |quirks| quirks.scan_page_items = 20);
-    let raced: Arc<Mutex<Vec<(Key, Option<u64>)>>> = Arc::default();
+    let raced: Arc<Mutex<Vec<Raced>>> = Arc::default();
     let (note, y, late) = (Arc::clone(&raced), Arc::clone(&pair.y), Arc::new(AtomicUsize::new(0)));
     let too_late = Arc::clone(&late);
     pair.x.after_scan_page(ORDERS, move |page, hand| {
