@@ -11,6 +11,8 @@
     reason = "tests read their environment and fail by panicking"
 )]
 
+mod channel;
+mod observe;
 mod schedule;
 mod store;
 mod world;
