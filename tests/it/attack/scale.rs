@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use plimsoll_lab::daemon::{Daemon, StoreSpec};
 use plimsoll_lab::scripted::{TableSpec, ViewType, numbered_item};
 
-use super::fixture::{Ask as _, LONG, ORDERS, Pair, RHYTHM, item, of_store, plain, streamed, until};
+use super::fixture::{Ask as _, LONG, ORDERS, Pair, RHYTHM, came_true, item, of_store, plain, streamed, until};
 use super::seed::kills::number;
 use super::seed::pair_with;
 
@@ -125,6 +125,8 @@ async fn scale_many_keys_are_seeded_and_swept_in_little_memory() {
 
     // A full standby: every key is kept for the sweep, on disk, until the copy is complete.
     pair.y.load(ORDERS, (keys..keys + 500).map(|key| numbered_item(key, 1, 100)));
+    // The server has closed the connection that was idle meanwhile.
+    assert!(came_true(LONG, || async { daemon.client().status().await.is_ok() }).await, "it answers");
     let began = Instant::now();
     let (code, body) = daemon.client().post("/v1/stores/orders/reseed", String::new(), &[]).await.expect("an answer");
     assert_eq!(code, 202, "{body}");
