@@ -329,6 +329,9 @@ impl Meter for Count {
     fn applied(&self, changes: u64) {
         self.store.applied(changes);
     }
+    fn coalesced(&self, changes: u64) {
+        self.store.coalesced(changes);
+    }
     fn error(&self, class: Class) {
         self.store.error(class);
     }

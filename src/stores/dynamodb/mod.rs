@@ -28,7 +28,7 @@ mod settings;
 mod survey;
 mod tail;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -65,8 +65,8 @@ struct Table {
     cursors: tail::Cursors,
     control: doctor::Control,
     budget: budget::Budget,
-    /// The names of the key's attributes, once looked up.
-    key_names: OnceLock<Arc<[String]>>,
+    /// The names of the key's attributes, once looked up. A table that was made anew may have others.
+    key_names: Mutex<Option<Arc<[String]>>>,
     clock: SharedClock,
     canaries: Option<canary::Canaries>,
 }
@@ -81,7 +81,7 @@ fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
         cursors: tail::Cursors::default(),
         control: doctor::Control::new(aws.primary.region(), aws.standby.region()),
         budget: budget::Budget::default(),
-        key_names: OnceLock::new(),
+        key_names: Mutex::default(),
         clock: Arc::clone(&aws.clock),
         canaries: settings.canary.clone().map(canary::Canaries::new),
         settings,
