@@ -73,7 +73,10 @@ impl Driver {
             self.last_progress = Some(now);
         }
         if slow {
-            self.write_failures = self.write_failures.saturating_add(1);
+            // Requests that were under way together are one failure, or one throttled moment would close the gate for long.
+            if now.mono >= self.write_gate {
+                self.write_failures = self.write_failures.saturating_add(1);
+            }
             self.write_gate = self.write_gate.max(now.mono + pause(self.write_failures));
         } else if done > 0 {
             self.write_failures = 0;
