@@ -13,6 +13,7 @@ mod promote;
 mod reseed;
 mod status;
 mod token;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,6 +60,9 @@ enum Command {
     /// Copies a store anew, or lets a copy under way remove more items of the standby
     #[command(after_help = reseed::EXAMPLE)]
     Reseed(reseed::ReseedArgs),
+    /// Compares a store with its standby, and repairs what differs if asked to
+    #[command(after_help = verify::EXAMPLE)]
+    Verify(verify::VerifyArgs),
     /// Makes access tokens for the API
     #[command(after_help = token::EXAMPLE)]
     Token(token::TokenArgs),
@@ -91,6 +95,7 @@ where
         Command::Plan(args) => on_runtime(plan::run(&args)),
         Command::Promote(args) => on_runtime(promote::run(&args)),
         Command::Reseed(args) => on_runtime(reseed::run(&args)),
+        Command::Verify(args) => on_runtime(verify::run(&args)),
         Command::Token(args) => token::run(&args, &crate::seams::SystemIds),
         Command::Config(args) => config::run(&args),
     }

@@ -20,9 +20,11 @@ use super::order::{Order, Ticket};
 use super::pace::backoff;
 use super::pending::Pending;
 use super::recent::Recent;
+use super::suspects::Suspect;
+use super::verify::{HOLD, Verification};
 use super::{Deps, Valve, View};
 use crate::change::{Change, Gap, Key, Lane, Page, Read, Stamp};
-use crate::stores::contract::{Applied, Mode, Rhythm, Spot, Touched};
+use crate::stores::contract::{Applied, Compared, Mode, Rhythm, Spot, Touched};
 use crate::stores::{Replicate, Store, StoreError, StoreState, Transition};
 use crate::watermark::{CommitError, LanePhase, Seed};
 
@@ -46,6 +48,7 @@ pub(super) enum Event {
     Applied { changes: Vec<Change>, applied: Applied },
     Committed { pending: Pending, result: Result<(), CommitError> },
     Surveyed { result: Result<Vec<Transition>, StoreError> },
+    Looked { suspects: Vec<Suspect>, result: Result<Compared, StoreError> },
 }
 
 /// A parked change that is tried again from time to time.
@@ -86,6 +89,7 @@ pub(super) struct Driver {
     pub(super) source_answered: Option<Stamp>,
     pub(super) recent: Recent,
     pub(super) watched: Option<Watched>,
+    pub(super) verification: Verification,
     commands: mpsc::Receiver<Command>,
     pub(super) next_show: Duration,
     /// The last showing was left out: it is due.
@@ -138,6 +142,7 @@ impl Driver {
             source_answered: None,
             recent: Recent::default(),
             watched: None,
+            verification: Verification::default(),
             commands,
             next_show: Duration::ZERO,
             hidden: false,
@@ -223,6 +228,7 @@ impl Driver {
             self.start_reads(now);
             self.retry_parked(now);
             self.start_applies(now);
+            self.start_looks(now);
         }
         self.start_commit(now, closed);
     }
@@ -255,6 +261,11 @@ impl Driver {
                 continue;
             }
             let copies = !lane.lane.is_tail();
+            if copies && self.verify_rests() {
+                self.agenda.add(now.mono + HOLD, at);
+                continue;
+            }
+            let lane = &mut self.lanes[at];
             // A stage of a copy begins when the one before it is durable, with all that it left on the shelf.
             let beginning = lane.read_from.is_none() && (self.committing || self.pending.decisions());
             if copies && (beginning || self.outstanding >= MOST_OUTSTANDING / 2 || self.bytes >= MOST_BYTES / 2) {
@@ -273,10 +284,10 @@ impl Driver {
             if copies {
                 self.recent.begin(now.mono);
             }
-            let shelf = self.shelf();
+            let (shelf, verify) = (self.shelf(), self.verifying());
             self.events.push(Box::pin(async move {
                 let (from, shelf) = (from.as_ref(), &shelf);
-                let spot = Spot { incarnation: &incarnation, lane: &name, record: &record, from, shelf };
+                let spot = Spot { incarnation: &incarnation, lane: &name, record: &record, from, shelf, verify };
                 let read = Self::replicate(&store).read(spot).await;
                 Event::Read { at, asked: now, read }
             }));
@@ -290,6 +301,7 @@ impl Driver {
             Event::Applied { changes, applied } => self.on_applied(&changes, applied, now),
             Event::Committed { pending, result } => self.on_committed(pending, result, now),
             Event::Surveyed { result } => self.on_surveyed(result, now),
+            Event::Looked { suspects, result } => self.on_looked(suspects, result, now),
         }
     }
 
@@ -361,6 +373,8 @@ impl Driver {
         lane.due = now.mono + lane.pace.records(page.full);
         let through = self.state.lanes.get(&lane.lane).and_then(|r| r.through);
         for change in page.changes {
+            self.acquit(&change.key, now);
+            let lane = &mut self.lanes[at];
             if let Some(through) = through
                 && change.at.floor_to_second() + Duration::from_secs(1) <= through
             {
@@ -373,7 +387,7 @@ impl Driver {
             self.order.push(Ticket { lane: at, entry }, change);
         }
         if !page.full {
-            lane.gave_all(asked.mono);
+            self.lanes[at].gave_all(asked.mono);
         }
     }
 
@@ -399,6 +413,10 @@ impl Driver {
         if let Some(epoch) = touched.copied {
             self.pending.clear_copy(self.store.id(), epoch);
         }
+        if let Some(epoch) = touched.compared {
+            self.pending.clear_seen(self.store.id(), epoch);
+        }
+        self.pending.mended.extend(touched.mended.iter().cloned());
         for key in &touched.unparked {
             self.parked.remove(key);
             self.pending.parked.insert(key.clone());
@@ -432,6 +450,7 @@ impl Driver {
         for lane in gone {
             if let Some(at) = self.by_lane.remove(&lane) {
                 (self.lanes[at].detached, self.lanes[at].ended) = (true, true);
+                self.verification.suspects.leave(at);
             }
         }
     }

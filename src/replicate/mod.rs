@@ -16,7 +16,9 @@ mod order;
 mod pace;
 mod pending;
 mod recent;
+mod suspects;
 mod trouble;
+mod verify;
 mod vitals;
 mod window;
 mod writes;
@@ -24,7 +26,7 @@ mod writes;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use fleet::Fleet;
+pub use fleet::{Divergent, Fleet};
 pub use load::{LoadError, load};
 
 use std::sync::Arc;

@@ -48,6 +48,7 @@ impl Driver {
             if durable {
                 done += 1;
                 self.unpark(&change.key);
+                self.mend(&change.key);
                 // An image of a copy has no commit time to be late after.
                 if resolved.settled.last().is_none_or(|ticket| self.lanes[ticket.lane].lane.is_tail()) {
                     self.deps.meter.latency(now.wall.since(change.at));

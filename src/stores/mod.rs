@@ -6,6 +6,7 @@
 pub mod contract;
 pub mod dynamodb;
 pub mod seed;
+pub mod verify;
 
 mod error;
 mod state;

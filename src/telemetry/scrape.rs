@@ -99,7 +99,7 @@ impl Metrics {
 }
 
 fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
-    let [rpo, bound, objective, watermark, progress, backlog, failed, headroom] = [
+    let [rpo, bound, objective, watermark, progress, backlog, failed, headroom, divergent, verified] = [
         catalogue::STORE_RPO,
         catalogue::STORE_RPO_UPPER_BOUND,
         catalogue::STORE_RPO_OBJECTIVE,
@@ -108,6 +108,8 @@ fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
         catalogue::STORE_BACKLOG,
         catalogue::STORE_FAILED,
         catalogue::STORE_RETENTION_HEADROOM,
+        catalogue::STORE_DIVERGENT,
+        catalogue::STORE_VERIFIED,
     ]
     .map(|family| gauges(registry, &family));
     let states = gauges(registry, &catalogue::STORE_STATE);
@@ -128,6 +130,9 @@ fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
         set(&backlog, Some(vitals.backlog_items as f64));
         set(&failed, Some(vitals.failed_items as f64));
         set(&headroom, vitals.retention_headroom.map(|d| d.as_secs_f64()));
+        let done = scrape.marks.stores.get(id).and_then(|mark| mark.record.verified_at);
+        set(&divergent, (done.is_some() || vitals.divergent > 0).then_some(vitals.divergent as f64));
+        set(&verified, done.map(|at| at.as_secs_f64()));
         for state in State::ALL {
             let holds = f64::from(u8::from(state == verdict.state));
             states.with_label_values(&[id.as_str(), *kind, state.label()]).set(holds);

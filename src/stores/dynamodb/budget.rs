@@ -18,6 +18,8 @@ struct Meter {
     rate: Option<f64>,
     /// Monotonic.
     free_at: Duration,
+    /// The longest rest.
+    longest: Duration,
 }
 
 impl Meter {
@@ -25,7 +27,7 @@ impl Meter {
         let Some(rate) = self.rate else { return Duration::ZERO };
         let cost = Duration::try_from_secs_f64(units / rate).unwrap_or(LONGEST);
         self.free_at = self.free_at.max(now).saturating_add(cost);
-        self.free_at.saturating_sub(now).min(LONGEST)
+        self.free_at.saturating_sub(now).min(self.longest)
     }
 }
 
@@ -44,16 +46,49 @@ pub(super) struct Shares {
 
 /// The budgets of one pair of tables.
 #[derive(Debug, Default)]
-pub(super) struct Budget(Mutex<Option<Meters>>);
+pub(super) struct Budget {
+    meters: Mutex<Option<Meters>>,
+    /// It keeps to small pages and rests as long as it takes, also where a table states no limit.
+    patient: bool,
+}
 
 #[derive(Debug)]
 struct Meters {
     source_read: Meter,
     standby_read: Meter,
     standby_write: Meter,
+    /// Read units of the source that an item took, lately.
+    item: f64,
 }
 
+/// A page of a patient budget takes about so long of its share.
+const PAGE_SECONDS: f64 = 2.0;
+/// The first page, when nothing is known of the items.
+const FIRST_PAGE: i32 = 25;
+
 impl Budget {
+    /// A budget for work that nobody waits for.
+    pub(super) fn patient() -> Self {
+        Self { patient: true, ..Self::default() }
+    }
+
+    /// How many items the next page is to ask for, at most `most`: a table of small capacity is not asked for a megabyte at
+    /// once.
+    pub(super) fn page(&self, most: i32) -> i32 {
+        let meters = self.lock();
+        let Some(meters) = meters.as_ref().filter(|meters| meters.item > 0.0) else { return FIRST_PAGE.min(most) };
+        let rate = meters.source_read.rate.unwrap_or(f64::from(ON_DEMAND_READ));
+        // Saturates.
+        ((rate * PAGE_SECONDS / meters.item) as i32).clamp(1, most)
+    }
+
+    /// A page of so many items took so many units.
+    pub(super) fn learn(&self, items: usize, units: f64) {
+        if let Some(meters) = self.lock().as_mut().filter(|_| items > 0) {
+            meters.item = units / items as f64;
+        }
+    }
+
     /// Is it known what the tables have?
     pub(super) fn known(&self) -> bool {
         self.lock().is_some()
@@ -68,11 +103,15 @@ impl Budget {
         let read = read.unwrap_or_else(|| percent(source_read.unwrap_or(ON_DEMAND_READ), shares.read_percent));
         let write = shares.write_units.map(f64::from);
         let write = write.or_else(|| standby_write.map(|units| percent(units, shares.standby_percent)));
-        let meter = |rate: Option<f64>| Meter { rate: rate.map(|r| r.max(1.0)), free_at: Duration::ZERO };
+        let longest = if self.patient { Duration::MAX } else { LONGEST };
+        let least = if self.patient { 0.1 } else { 1.0 };
+        let meter = |rate: Option<f64>| Meter { rate: rate.map(|r| r.max(least)), free_at: Duration::ZERO, longest };
+        let standby_read = standby_read.or_else(|| self.patient.then_some(ON_DEMAND_READ));
         *self.lock() = Some(Meters {
             source_read: meter(Some(read)),
             standby_read: meter(standby_read.map(|units| percent(units, shares.standby_percent))),
             standby_write: meter(write),
+            item: 0.0,
         });
     }
 
@@ -98,7 +137,7 @@ impl Budget {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Meters>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -166,6 +205,20 @@ mod tests {
         let rests: Vec<_> = (0..4).map(|_| budget.spend(spent, Duration::from_secs(7)).as_millis()).collect();
         assert_eq!(rests, [500, 1000, 1500, 2000]);
         assert_eq!(budget.spend(spent, Duration::from_secs(60)), Duration::from_millis(500), "no credit for idleness");
+    }
+
+    #[test]
+    fn what_nobody_waits_for_takes_small_pages_of_small_tables() {
+        let budget = Budget::patient();
+        let shares = Shares { read_percent: 5, standby_percent: 5, ..SHARES };
+        budget.set(shares, &provisioned(100, 100), &on_demand(None));
+        assert_eq!(budget.page(1000), 25, "nothing is known of the items");
+        budget.learn(25, 12.5);
+        assert_eq!(budget.page(1000), 20, "two seconds of 5 units at half a unit each");
+        budget.learn(1, 1000.0);
+        assert_eq!(budget.page(1000), 1);
+        let spent = Spent { standby_read: 60_000.0, ..Spent::default() };
+        assert_eq!(budget.spend(spent, Duration::ZERO), Duration::from_secs(100), "also of a table without a limit");
     }
 
     #[test]

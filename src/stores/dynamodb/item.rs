@@ -124,6 +124,36 @@ fn parse_number(text: &str) -> Option<String> {
     Some(format!("{}{significant}e{exponent}", if negative { "-" } else { "" }))
 }
 
+/// Are two items the same to whoever reads them? Numbers are compared as numbers, sets without their order.
+pub(super) fn same(one: &Item, other: &Item) -> bool {
+    one.len() == other.len()
+        && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| same_value(value, other)))
+}
+
+fn same_value(one: &AttributeValue, other: &AttributeValue) -> bool {
+    fn set<T, U: Ord>(values: &[T], of: impl Fn(&T) -> U) -> Vec<U> {
+        let mut all: Vec<U> = values.iter().map(of).collect();
+        all.sort();
+        all
+    }
+    match (one, other) {
+        (AttributeValue::N(a), AttributeValue::N(b)) => a == b || canonical_number(a) == canonical_number(b),
+        (AttributeValue::Ss(a), AttributeValue::Ss(b)) => set(a, Clone::clone) == set(b, Clone::clone),
+        (AttributeValue::Ns(a), AttributeValue::Ns(b)) => {
+            set(a, |n| canonical_number(n)) == set(b, |n| canonical_number(n))
+        }
+        (AttributeValue::Bs(a), AttributeValue::Bs(b)) => {
+            let bytes = |blob: &Blob| blob.as_ref().to_vec();
+            set(a, bytes) == set(b, bytes)
+        }
+        (AttributeValue::L(a), AttributeValue::L(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_value(a, b))
+        }
+        (AttributeValue::M(a), AttributeValue::M(b)) => same(a, b),
+        _ => one == other,
+    }
+}
+
 /// About how large an item is, bytes; for bounds, not for billing.
 pub(super) fn size(item: &Item) -> usize {
     item.iter().map(|(name, value)| name.len() + value_size(value)).sum()

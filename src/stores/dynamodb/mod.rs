@@ -14,6 +14,8 @@ mod lineage;
 mod settings;
 mod survey;
 mod tail;
+mod verify;
+mod verify_settings;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -22,8 +24,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use self::item::{Body, Image};
-use super::contract::{Applied, Kind, Mode, Replicate, Rhythm, Spot, Store};
-use super::{StoreError, StoreState, Transition, seed};
+use super::contract::{Applied, Compared, Kind, Mode, Replicate, Rhythm, Spot, Store};
+use super::{StoreError, StoreState, Transition, seed, verify as verifying};
 use crate::aws::Aws;
 use crate::change::{Change, Class, Key, Method, Read, SourceTime, Stamp, StoreId};
 use crate::promote::Step;
@@ -50,6 +52,7 @@ struct Table {
     target: aws_sdk_dynamodb::Client,
     cursors: tail::Cursors,
     budget: budget::Budget,
+    verify_budget: budget::Budget,
     /// The names of the key's attributes, once looked up.
     key_names: OnceLock<Arc<[String]>>,
     clock: SharedClock,
@@ -64,6 +67,7 @@ fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
         target: aws.standby.dynamodb(attempt),
         cursors: tail::Cursors::default(),
         budget: budget::Budget::default(),
+        verify_budget: budget::Budget::patient(),
         key_names: OnceLock::new(),
         clock: Arc::clone(&aws.clock),
         settings,
@@ -112,11 +116,15 @@ impl Replicate for Table {
     }
 
     fn proceed(&self, state: &StoreState, _: SourceTime, skew: Duration) -> Vec<Transition> {
-        seed::proceed(state, &self.settings.seed, skew)
+        let mut next = seed::proceed(state, &self.settings.seed, skew);
+        next.extend(verifying::proceed(state, &self.settings.seed));
+        next
     }
 
     fn held(&self, state: &StoreState) -> Option<String> {
-        seed::held(state, self.id.as_str(), &self.settings.seed)
+        let (id, policy) = (self.id.as_str(), &self.settings.seed);
+        let terms = &self.settings.verify.terms;
+        seed::held(state, id, policy).or_else(|| verifying::held(state, id, policy, terms, self.clock.now().wall))
     }
 
     async fn read(&self, spot: Spot<'_>) -> Result<Read, StoreError> {
@@ -125,6 +133,17 @@ impl Replicate for Table {
 
     async fn apply(&self, changes: &[Change]) -> Applied {
         self.write(changes).await
+    }
+
+    async fn compare(&self, keys: &[Change]) -> Result<Compared, StoreError> {
+        self.compare_keys(keys).await
+    }
+
+    fn key_text(&self, body: &[u8]) -> Option<String> {
+        match item::decode(body)?.image {
+            Image::Delete(key) => Some(item::key_to_text(&key)),
+            Image::Put(_) => None,
+        }
     }
 
     fn encode(&self, change: &Change) -> Bytes {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Shares;
+use super::verify_settings::{self as verify, VerifySettings};
 use crate::aws::Aws;
 use crate::change::StoreId;
 use crate::config::{Key, Section, Takes, duration_words};
@@ -161,6 +162,10 @@ pub(super) const KEYS: &[Key] = &[
     SWEEP_LIMIT,
     ON_GAP,
     RESEED_EVERY,
+    verify::EVERY,
+    verify::SHARE,
+    verify::REPAIR,
+    verify::ATTRIBUTES,
 ];
 
 /// The least life of a given-up request that is assumed unless configured (A2).
@@ -184,6 +189,8 @@ pub struct DynamoDbSettings {
     pub seed: Policy,
     /// What a seed may use of the tables' capacity.
     pub(super) shares: Shares,
+    /// How it is compared with its standby.
+    pub(super) verify: VerifySettings,
 }
 
 impl Settings for DynamoDbSettings {
@@ -268,9 +275,9 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
         apply_batch: apply_batch as usize,
         survey_every,
     };
-    let (seed, shares) = (seed(section), shares(section));
+    let (seed, shares, verify) = (seed(section), shares(section), verify::read(section));
     let (table, standby_table) = (table?, standby_table?);
-    Some(Arc::new(DynamoDbSettings { table, standby_table, rhythm, attempt_timeout, seed, shares }))
+    Some(Arc::new(DynamoDbSettings { table, standby_table, rhythm, attempt_timeout, seed, shares, verify }))
 }
 
 fn seed(section: &mut Section<'_>) -> Policy {
