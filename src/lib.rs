@@ -34,6 +34,7 @@ pub mod stores;
 pub mod watermark;
 
 // The recovery.
+pub mod doctor;
 pub mod promote;
 
 // The process.

@@ -16,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::aws::Aws;
 use crate::change::Class;
 use crate::config::{Checked, Config, StoreConfig};
+use crate::doctor::Rounds;
 use crate::promote::{Inputs, Kept, Promotions};
 use crate::replicate::{Deps, Fleet, Meter};
 use crate::rpo::Terms;
@@ -159,6 +160,19 @@ async fn start_on(
     if !resumed.is_empty() {
         tracing::warn!(promotions = resumed.join(", "), "unfinished promotions go on");
     }
+
+    let rounds = Rounds {
+        clock: Arc::clone(&clock),
+        ids: Arc::new(SystemIds),
+        index: Arc::clone(&index) as Arc<dyn Index>,
+        board: Arc::clone(&board),
+        stores: all,
+        stopping: tasks.stopping(),
+    };
+    tasks.spawn(TaskKind::Doctor, "doctor", async move {
+        rounds.run().await;
+        Ok(())
+    });
 
     let beats = pulses.clone();
     let view = Arc::new(View {

@@ -4,10 +4,12 @@
 //! watermark, rpo, promote, serve) speaks in these words, so a new kind of store needs no new ones.
 
 mod evidence;
+mod finding;
 mod ids;
 mod time;
 
 pub use evidence::{Difference, Evidence, Gap, GapCause, Method};
+pub use finding::{ANSWERS, Examination, Finding, Severity};
 pub use ids::{InvalidStoreId, Lane, LaneKind, Position, StoreId};
 pub use time::{SourceTime, Stamp};
 

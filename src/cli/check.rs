@@ -23,13 +23,16 @@ pub(super) fn load(path: &Path) -> Result<Checked, ExitCode> {
             report(&checked.warnings);
             Ok(checked)
         }
-        Err(problems) => {
-            report(&problems);
-            let errors = problems.iter().filter(|p| p.severity == Severity::Error).count();
-            eprintln!("{} in {}", counted(errors, "error"), path.display());
-            Err(ExitCode::from(EX_CONFIG))
-        }
+        Err(problems) => Err(refuse(&problems, path)),
     }
+}
+
+/// Prints what is wrong with a configuration and gives the exit code.
+pub(super) fn refuse(problems: &[Problem], path: &Path) -> ExitCode {
+    report(problems);
+    let errors = problems.iter().filter(|p| p.severity == Severity::Error).count();
+    eprintln!("{} in {}", counted(errors, "error"), path.display());
+    ExitCode::from(EX_CONFIG)
 }
 
 fn report(problems: &[Problem]) {

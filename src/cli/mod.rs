@@ -7,6 +7,7 @@
 mod check;
 mod client;
 mod config;
+mod doctor;
 mod follow;
 mod plan;
 mod promote;
@@ -48,6 +49,9 @@ enum Command {
     /// Checks a configuration offline: every problem in one run; exit 0, or 78
     #[command(after_help = "Example:\n  plimsoll check -c /etc/plimsoll/plimsoll.toml")]
     Check(ConfigFile),
+    /// Says whether everything is as a recovery needs it, and what to do where not; changes nothing
+    #[command(after_help = doctor::EXAMPLE)]
+    Doctor(doctor::DoctorArgs),
     /// Shows the state of every store, the worst first
     #[command(after_help = status::EXAMPLE)]
     Status(status::StatusArgs),
@@ -91,6 +95,7 @@ where
             Err(refused) => refused,
         },
         Command::Check(file) => check::run(&file.config),
+        Command::Doctor(args) => on_runtime(doctor::run(&args)),
         Command::Status(args) => on_runtime(status::run(&args)),
         Command::Plan(args) => on_runtime(plan::run(&args)),
         Command::Promote(args) => on_runtime(promote::run(&args)),

@@ -288,6 +288,7 @@ mod tests {
             cutoff: "changes after 12:22:04Z would be lost; last proof 1.0 s ago".into(),
             progress: None,
             verified: None,
+            drift: Vec::new(),
             note: None,
         }
     }

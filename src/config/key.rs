@@ -102,7 +102,7 @@ impl Key {
     }
 
     /// How the value is written, for hints: `write rpo = "30s"`.
-    pub(super) fn how(&self) -> String {
+    pub(crate) fn how(&self) -> String {
         match &self.takes {
             Takes::Table(_) => format!("write [{}] on a line of its own and its keys below", self.name),
             Takes::Tables(_) => {

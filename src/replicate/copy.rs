@@ -223,7 +223,8 @@ impl Driver {
 
     /// How far the copy is: its stage, items done, items in all.
     pub(super) fn copy_progress(&self) -> Option<(&'static str, u64, u64)> {
-        let run = self.state.record.seed_run.as_ref().filter(|_| self.state.record.seed == Seed::Pending)?;
+        let seeding = self.state.record.seed == Seed::Pending;
+        let run = self.state.record.seed_run.as_ref().filter(|run| seeding && !run.broken)?;
         let open = |kind: LaneKind| {
             let mut lanes = self.state.copy_lanes().filter(move |(lane, _)| lane.kind == kind);
             lanes.any(|(_, record)| record.phase != LanePhase::Drained)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::change::{SourceTime, Stamp, StoreId};
+use crate::change::{Severity, SourceTime, Stamp, StoreId};
 use crate::config::Config;
 use crate::promote::When;
 use crate::rpo::{Rpo, State, Terms, assess, assess_app};
@@ -88,8 +88,26 @@ pub struct StoreStatus {
     pub progress: Option<Progress>,
     /// Of the last verification.
     pub verified: Option<Verified>,
+    /// Where its two ends are not as a recovery needs them, the worst first; empty when nothing was found, or not looked
+    /// for yet, and behind the fence.
+    #[serde(default)]
+    pub drift: Vec<Drift>,
     /// What is wrong and what to do; `null` when nothing is.
     pub note: Option<String>,
+}
+
+/// Something that an examination of a store found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// Which check.
+    pub check: String,
+    /// `warning` or `problem`.
+    pub severity: String,
+    /// What was found, and on what.
+    pub what: String,
+    /// What to do, with the command where there is one.
+    #[serde(rename = "do")]
+    pub todo: Option<String>,
 }
 
 /// Changes on their way.
@@ -221,6 +239,7 @@ impl Fleet {
 fn store(watched: &Watched, verdict: &Rpo, facts: &Facts<'_>) -> StoreStatus {
     let vitals = facts.board.read(&watched.id);
     let mark = facts.marks.stores.get(&watched.id);
+    let (drift, worst) = drift(&watched.id, facts);
     StoreStatus {
         id: watched.id.to_string(),
         kind: watched.kind.to_owned(),
@@ -245,8 +264,33 @@ fn store(watched: &Watched, verdict: &Rpo, facts: &Facts<'_>) -> StoreStatus {
         verified: mark
             .and_then(|mark| mark.record.verified_at)
             .map(|at| Verified { at: at.to_string(), divergent: vitals.divergent }),
-        note: note(verdict, mark, &vitals, facts),
+        drift,
+        note: note(verdict, mark, &vitals, facts, worst),
     }
+}
+
+/// What the last examination found, and the worst problem of it in a sentence.
+fn drift(store: &StoreId, facts: &Facts<'_>) -> (Vec<Drift>, Option<String>) {
+    if facts.marks.fence.is_some() {
+        return (Vec::new(), None);
+    }
+    let seen = facts.board.examination(store);
+    let troubles = seen.troubles();
+    let worst = troubles.first().filter(|f| f.severity == Severity::Problem).map(|f| {
+        let more = troubles.len() - 1;
+        let rest = if more == 0 { String::new() } else { format!(" (and {more} more: plimsoll doctor --online)") };
+        format!("{}{rest}", f.sentence())
+    });
+    let told = troubles.into_iter().map(|f| Drift {
+        check: f.check.to_owned(),
+        severity: f.severity.label().to_owned(),
+        what: format!("{}: {}", f.on, f.what),
+        todo: match (&f.todo, &f.command) {
+            (Some(todo), Some(command)) => Some(format!("{todo}: {command}")),
+            (todo, command) => todo.clone().or_else(|| command.clone()),
+        },
+    });
+    (told.collect(), worst)
 }
 
 fn secs(d: Duration) -> f64 {
@@ -269,7 +313,13 @@ fn cutoff(verdict: &Rpo, facts: &Facts<'_>) -> String {
 }
 
 /// What is wrong and what to do.
-fn note(verdict: &Rpo, mark: Option<&Mark>, vitals: &Vitals, facts: &Facts<'_>) -> Option<String> {
+fn note(
+    verdict: &Rpo,
+    mark: Option<&Mark>,
+    vitals: &Vitals,
+    facts: &Facts<'_>,
+    drift: Option<String>,
+) -> Option<String> {
     let mut says = Vec::new();
     let record = mark.map(|m| &m.record);
     match verdict.state {
@@ -311,6 +361,7 @@ fn note(verdict: &Rpo, mark: Option<&Mark>, vitals: &Vitals, facts: &Facts<'_>) 
         says.push(format!("{changes} parked because prodY refuses what was sent; the oldest pins the watermark"));
     }
     says.extend(vitals.trouble.clone());
+    says.extend(drift);
     (!says.is_empty()).then(|| says.join("; "))
 }
 

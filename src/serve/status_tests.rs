@@ -1,7 +1,7 @@
 //! The shape of the status, and its sentences.
 
 use super::*;
-use crate::change::{Gap, GapCause, Method};
+use crate::change::{Examination, Finding, Gap, GapCause, Method};
 use crate::watermark::{Fence, Seed, StoreRecord};
 
 /// 2025-11-23T12:22:07Z.
@@ -78,10 +78,46 @@ fn the_shape_is_the_published_one() {
             "watermark": "2025-11-23T12:22:07.000Z", "backlog": {"items": 7}, "failed_items": 0,
             "retention_headroom_seconds": 80000.0, "last_progress": "2025-11-23T12:22:09.000Z",
             "cutoff": "changes after 12:22:07Z would be lost; last proof 3.0 s ago",
-            "progress": null, "verified": null, "note": null
+            "progress": null, "verified": null, "drift": [], "note": null
         }]
     });
     assert_eq!(told, wanted);
+}
+
+#[test]
+fn what_an_examination_found_is_shown_until_the_fence() {
+    let board = Board::default();
+    let find = |severity, check| Finding::new(severity, check, "standby table orders", "a sentence");
+    let findings = vec![
+        find(Severity::Ok, "key_schema"),
+        find(Severity::Warning, "backups").to_do("enable it"),
+        find(Severity::Problem, "ttl").to_do("switch it off").command("aws dynamodb update-time-to-live"),
+        find(Severity::Note, "table_class"),
+    ];
+    board.examined(&id("orders"), Examination { at: Some(at(1)), findings });
+    let mut seen = marks(record(), Some(at(2)));
+    let told = serde_json::to_value(&status(&seen, &board, at(5)).stores[0]).unwrap();
+    let wanted = serde_json::json!([
+        {"check": "ttl", "severity": "problem", "what": "standby table orders: a sentence",
+         "do": "switch it off: aws dynamodb update-time-to-live"},
+        {"check": "backups", "severity": "warning", "what": "standby table orders: a sentence", "do": "enable it"},
+    ]);
+    assert_eq!(told["drift"], wanted);
+    let note = told["note"].as_str().expect("a problem is a note");
+    assert!(note.starts_with("standby table orders: a sentence; switch it off; aws"), "{note}");
+    assert!(note.ends_with("(and 1 more: plimsoll doctor --online)"), "{note}");
+    seen.fence = Some(Fence { promotion: "p".into(), direction_epoch: 1, at: SourceTime(AT) });
+    let told = &status(&seen, &board, at(5)).stores[0];
+    assert!(told.drift.is_empty() && told.note.is_none(), "the two ends are meant to differ now: {told:?}");
+}
+
+#[test]
+fn a_warning_alone_is_no_note() {
+    let board = Board::default();
+    let findings = vec![Finding::new(Severity::Warning, "backups", "standby table orders", "a sentence")];
+    board.examined(&id("orders"), Examination { at: Some(at(1)), findings });
+    let told = &status(&marks(record(), Some(at(2))), &board, at(5)).stores[0];
+    assert_eq!((told.drift.len(), told.note.clone()), (1, None));
 }
 
 #[test]

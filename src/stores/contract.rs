@@ -12,10 +12,10 @@ use bytes::Bytes;
 
 use super::StoreError;
 use crate::change::{
-    Change, Class, Difference, Key, Lane, Method, Outcome, Position, Read, SourceTime, Stamp, StoreId,
+    Change, Class, Difference, Finding, Key, Lane, Method, Outcome, Position, Read, SourceTime, Stamp, StoreId,
 };
 use crate::promote::Step;
-use crate::watermark::{LaneRecord, ParkedRecord, Watermarks};
+use crate::watermark::{LaneRecord, ParkedRecord, StoreRecord, Watermarks};
 
 pub use super::state::{Reseed, StoreState, Touched, Transition};
 
@@ -38,6 +38,27 @@ pub trait Store: Send + Sync {
 
     /// What a promotion does for this store. Pure.
     fn promote_steps(&self, marks: &Watermarks) -> Vec<Arc<dyn Step>>;
+
+    /// How its two ends are compared, if its kind can.
+    fn examine(&self) -> Option<&dyn Examine> {
+        None
+    }
+}
+
+/// A store that can say whether both its ends are as a recovery needs them.
+#[async_trait]
+pub trait Examine: Send + Sync {
+    /// Looks at both ends and judges them. Reads only, and never fails: what cannot be asked is a finding too.
+    async fn examine(&self, how: Look<'_>) -> Vec<Finding>;
+}
+
+/// How an examination looks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Look<'a> {
+    /// What is durable about the store; `None` where the index is not at hand.
+    pub known: Option<&'a StoreRecord>,
+    /// Also exercise every permission that reading needs, by calls that read next to nothing.
+    pub probe: bool,
 }
 
 /// Who moves the bytes.
@@ -197,4 +218,31 @@ pub trait Settings: Send + Sync + std::fmt::Debug {
 
     /// What the floor is made of, in the keys of the configuration: `propagation 10s + ...`.
     fn floor_words(&self) -> String;
+
+    /// The permissions that it needs, for showing them.
+    fn policies(&self) -> &'static [IamPolicy] {
+        &[]
+    }
+}
+
+/// A region's part in the pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// prodX.
+    Primary,
+    /// prodY.
+    Standby,
+}
+
+/// The least that a role needs, as an IAM policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IamPolicy {
+    /// The role's name: `replicate-read-x`.
+    pub role: &'static str,
+    /// Whose resources it is about.
+    pub end: End,
+    /// The policy document, JSON, with holes: `ACCOUNT`, `REGION_X` or `REGION_Y`, and `hole`.
+    pub text: &'static str,
+    /// What stands where the name of the store's end belongs.
+    pub hole: &'static str,
 }

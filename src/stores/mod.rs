@@ -11,7 +11,7 @@ pub mod verify;
 mod error;
 mod state;
 
-pub use contract::{Kind, Replicate, Store};
+pub use contract::{End, Examine, IamPolicy, Kind, Look, Replicate, Store};
 pub use error::StoreError;
 pub use state::{Reseed, StoreState, Transition};
 

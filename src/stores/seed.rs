@@ -133,6 +133,13 @@ pub fn held(state: &StoreState, store: &str, policy: &Policy) -> Option<String> 
         let what = gap.sentence();
         return Some(format!("{what}; on_gap = \"hold\" waits for you: run plimsoll reseed {store}"));
     }
+    if let Some(run) = run.filter(|run| state.record.gap.is_some() && (!seeding || run.broken)) {
+        // At once, or when the last copy is old enough.
+        return Some(format!(
+            "a re-seed begins by itself at {}, or by plimsoll reseed {store}",
+            run.started_at + policy.every
+        ));
+    }
     let run = run.filter(|_| seeding)?;
     let removal = state.copy_lanes().any(|(lane, _)| lane.kind == LaneKind::Repair);
     let swept = state.copy_lanes().any(|(lane, _)| lane.kind == LaneKind::Sweep)

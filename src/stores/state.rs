@@ -61,6 +61,8 @@ pub enum Transition {
         /// Every item was looked at.
         complete: bool,
     },
+    /// What a recovery must know of the source, in the kind's own words, while the source can still be asked.
+    Note(String),
 }
 
 /// A re-seed. The tails go on from where they are wherever that is still possible.
@@ -150,6 +152,7 @@ impl StoreState {
             Transition::Seeded => self.seeded(now, &mut touched),
             Transition::Verify { run, lanes } => self.verify(run, lanes, now, &mut touched),
             Transition::Verified { complete } => self.verified(*complete, now, &mut touched),
+            Transition::Note(facts) => self.record.source = Some(facts.clone()),
         }
         self.open_ready(&mut touched);
         touched

@@ -29,6 +29,8 @@ pub enum TaskKind {
     Promotion,
     /// Feeds the watchdog.
     Watchdog,
+    /// Examines the stores now and then.
+    Doctor,
 }
 
 impl TaskKind {
@@ -36,7 +38,7 @@ impl TaskKind {
     pub fn essential(self) -> bool {
         match self {
             TaskKind::Driver | TaskKind::IndexWriter | TaskKind::Listener => true,
-            TaskKind::Connection | TaskKind::Promotion | TaskKind::Watchdog => false,
+            TaskKind::Connection | TaskKind::Promotion | TaskKind::Watchdog | TaskKind::Doctor => false,
         }
     }
 }

@@ -93,6 +93,15 @@ families! {
     /// DS-8e.
     STORE_RETENTION_HEADROOM = "store_retention_headroom_seconds", Shape::Gauge, STORE,
         "Time until the source may forget a change that was not read yet, seconds. Absent when not known.";
+    /// Of a seed or re-seed.
+    STORE_COPY_DONE = "store_copy_done_items", Shape::Gauge, STORE,
+        "Items that the copy under way (a seed or re-seed) has dealt with in its present stage. Absent when there is none.";
+    /// Of a seed or re-seed.
+    STORE_COPY_EXPECTED = "store_copy_expected_items", Shape::Gauge, STORE,
+        "Items of the present stage of the copy under way, about: the source counts them every six hours. Absent when there is none.";
+    /// Of a seed or re-seed.
+    STORE_COPY_ETA = "store_copy_eta_seconds", Shape::Gauge, STORE,
+        "Time until the present stage of the copy under way is through, at the rate seen, seconds. Absent while that is not known.";
     /// Must converge with applied.
     STORE_CHANGES_READ = "store_changes_read_total", Shape::Counter, STORE,
         "Changes read from prodX; a change that is read again counts again.";
@@ -129,9 +138,9 @@ families! {
     /// Of the last promotion.
     RTO_ACHIEVED = "rto_achieved_seconds", Shape::Gauge, &[],
         "Duration of the last completed promotion, seconds. Absent before the first.";
-    /// What /readyz answers by.
-    READINESS = "readiness_check_status", Shape::Gauge, &["check"],
-        "1 while the check of /readyz passes, 0 while it fails.";
+    /// What /readyz answers by, and what the last examination of a store found.
+    READINESS = "readiness_check_status", Shape::Gauge, &["check", "store"],
+        "Without a store: 1 while the check of /readyz passes, 0 while it fails. With one: 1 while the last examination of its two ends found no problem by this check, 0 while it found one; absent before the first and behind the fence.";
     /// The only unforgivable bug.
     SOUNDNESS = "rpo_soundness_violations_total", Shape::Counter, &[],
         "Published watermarks that were found untrue and taken back. Any increase is a bug that must page.";

@@ -10,7 +10,7 @@ use prometheus::{GaugeVec, Opts, Registry, TextEncoder};
 use super::Metrics;
 use super::catalogue::{self, Family};
 use super::metrics::{histograms, registered};
-use crate::change::{Stamp, StoreId};
+use crate::change::{Severity, Stamp, StoreId};
 use crate::rpo::Terms;
 use crate::rpo::{Rpo, State, assess, assess_app};
 use crate::watermark::{Board, Watermarks};
@@ -52,7 +52,16 @@ impl Metrics {
         let now = Self::judge(scrape);
         let mut families = self.gather();
         families.extend(now.gather());
+        families.extend(drift(scrape).gather());
         families.sort_by(|a, b| a.name().cmp(b.name()));
+        // One family may come with a store and without.
+        families.dedup_by(|next, first| {
+            let same = next.name() == first.name();
+            if same {
+                first.mut_metric().append(next.mut_metric());
+            }
+            same
+        });
         TextEncoder::new().encode_to_string(&families).expect("gathered families are not empty and encode to text")
     }
 
@@ -89,7 +98,7 @@ impl Metrics {
             steps.with_label_values(&[step]).observe(took.as_secs_f64());
         }
 
-        let readiness = gauges(&registry, &catalogue::READINESS);
+        let readiness = gauges(&registry, &Family { labels: &["check"], ..catalogue::READINESS });
         for (check, passes) in scrape.checks {
             readiness.with_label_values(&[*check]).set(f64::from(u8::from(*passes)));
         }
@@ -98,8 +107,35 @@ impl Metrics {
     }
 }
 
+/// What the last examination of each store found; nothing behind the fence, where the two ends are meant to differ.
+fn drift(scrape: &Scrape<'_>) -> Registry {
+    let registry = Registry::new();
+    let found = gauges(&registry, &catalogue::READINESS);
+    for (id, _, _) in scrape.stores.iter().filter(|_| scrape.marks.fence.is_none()) {
+        for (check, worst) in scrape.board.examination(id).checks() {
+            let passes = f64::from(u8::from(worst < Severity::Problem));
+            found.with_label_values(&[check, id.as_str()]).set(passes);
+        }
+    }
+    registry
+}
+
 fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
-    let [rpo, bound, objective, watermark, progress, backlog, failed, headroom, divergent, verified] = [
+    let [
+        rpo,
+        bound,
+        objective,
+        watermark,
+        progress,
+        backlog,
+        failed,
+        headroom,
+        divergent,
+        verified,
+        done,
+        expected,
+        eta,
+    ] = [
         catalogue::STORE_RPO,
         catalogue::STORE_RPO_UPPER_BOUND,
         catalogue::STORE_RPO_OBJECTIVE,
@@ -110,6 +146,9 @@ fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
         catalogue::STORE_RETENTION_HEADROOM,
         catalogue::STORE_DIVERGENT,
         catalogue::STORE_VERIFIED,
+        catalogue::STORE_COPY_DONE,
+        catalogue::STORE_COPY_EXPECTED,
+        catalogue::STORE_COPY_ETA,
     ]
     .map(|family| gauges(registry, &family));
     let states = gauges(registry, &catalogue::STORE_STATE);
@@ -130,9 +169,13 @@ fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
         set(&backlog, Some(vitals.backlog_items as f64));
         set(&failed, Some(vitals.failed_items as f64));
         set(&headroom, vitals.retention_headroom.map(|d| d.as_secs_f64()));
-        let done = scrape.marks.stores.get(id).and_then(|mark| mark.record.verified_at);
-        set(&divergent, (done.is_some() || vitals.divergent > 0).then_some(vitals.divergent as f64));
-        set(&verified, done.map(|at| at.as_secs_f64()));
+        let compared = scrape.marks.stores.get(id).and_then(|mark| mark.record.verified_at);
+        set(&divergent, (compared.is_some() || vitals.divergent > 0).then_some(vitals.divergent as f64));
+        set(&verified, compared.map(|at| at.as_secs_f64()));
+        let copy = vitals.progress.as_ref().filter(|progress| progress.what != "verify");
+        set(&done, copy.map(|p| p.done as f64));
+        set(&expected, copy.map(|p| p.total as f64));
+        set(&eta, copy.and_then(|p| p.eta).map(|d| d.as_secs_f64()));
         for state in State::ALL {
             let holds = f64::from(u8::from(state == verdict.state));
             states.with_label_values(&[id.as_str(), *kind, state.label()]).set(holds);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::change::{Stamp, StoreId};
+use crate::change::{Examination, Stamp, StoreId};
 
 /// How far a copy or a verification of what exists is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,7 @@ pub struct Vitals {
 #[derive(Debug, Default)]
 pub struct Board {
     stores: RwLock<BTreeMap<StoreId, Vitals>>,
+    examined: RwLock<BTreeMap<StoreId, Examination>>,
 }
 
 impl Board {
@@ -55,5 +56,15 @@ impl Board {
     /// One store's vital signs; the default before the first.
     pub fn read(&self, store: &StoreId) -> Vitals {
         self.stores.read().unwrap_or_else(PoisonError::into_inner).get(store).cloned().unwrap_or_default()
+    }
+
+    /// Replaces what the last examination of a store found.
+    pub fn examined(&self, store: &StoreId, examination: Examination) {
+        self.examined.write().unwrap_or_else(PoisonError::into_inner).insert(store.clone(), examination);
+    }
+
+    /// What the last examination of a store found; nothing before the first.
+    pub fn examination(&self, store: &StoreId) -> Examination {
+        self.examined.read().unwrap_or_else(PoisonError::into_inner).get(store).cloned().unwrap_or_default()
     }
 }

@@ -246,6 +246,9 @@ pub struct StoreRecord {
     /// start of the last verification that left nothing different.
     #[serde(default)]
     pub whole_at: Option<SourceTime>,
+    /// What a recovery must know of the source, in the kind's own words: when it is needed, the source cannot be asked.
+    #[serde(default)]
+    pub source: Option<String>,
 }
 
 impl Record for StoreRecord {

@@ -293,7 +293,7 @@ fn needs_that_go_round_are_shown_as_a_way() {
 }
 
 #[test]
-fn the_document_of_every_key_is_generated_and_accepted() {
+fn golden_document_of_every_key_is_generated_and_accepted() {
     golden("config/plimsoll.toml", &config::document());
     let checked = accepted(&config::document());
     only_tokens_are_missing(&checked);

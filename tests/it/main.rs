@@ -10,6 +10,7 @@ mod attack;
 mod cli;
 mod client;
 mod config;
+mod doctor;
 mod metrics;
 mod promote;
 mod serve;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plimsoll::change::{Class, Method, SourceTime, Stamp, StoreId};
+use plimsoll::change::{Class, Examination, Finding, Method, Severity, SourceTime, Stamp, StoreId};
 use plimsoll::rpo::Terms;
 use plimsoll::telemetry::{Metrics, Scrape, catalogue};
 use plimsoll::watermark::{Board, Mark, Seed, StoreRecord, Vitals, Watermarks};
@@ -52,6 +52,14 @@ fn golden_exposition_of_a_fixed_state() {
         trouble: None,
     };
     board.post(&orders, vitals);
+    let find = |severity, check| Finding::new(severity, check, "standby table orders", "a sentence");
+    let findings = vec![
+        find(Severity::Ok, "key_schema"),
+        find(Severity::Warning, "backups"),
+        find(Severity::Ok, "ttl"),
+        find(Severity::Problem, "ttl"),
+    ];
+    board.examined(&orders, Examination { at: Some(ago(9)), findings });
 
     let metrics = Metrics::new();
     metrics.store(&users, "dynamodb");

@@ -208,8 +208,12 @@ impl World {
     /// Is everything committed up to `watermark` in the standby, itself or superseded?
     pub(crate) fn unsound(&self, watermark: Ms) -> Option<String> {
         self.truth.iter().filter(|r| r.committed <= watermark).find_map(|r| {
-            let have = self.standby.get(&r.key).map_or(0, |held| held.version);
-            (have < r.version).then(|| {
+            let held = self.standby.get(&r.key).copied().unwrap_or(Held { version: 0, removed: true });
+            let have = held.version;
+            // That it is not there may be the work of any removal since: a copy does not tell which.
+            let removal = |later: &Record| later.key == r.key && later.removed && later.version >= r.version;
+            let gone = have < r.version && held.removed && self.truth.iter().any(removal);
+            (have < r.version && !gone).then(|| {
                 format!(
                     "W {watermark}: key {} version {} committed at {} is not durable (standby has {have})",
                     r.key, r.version, r.committed

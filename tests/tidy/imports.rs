@@ -19,7 +19,27 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("aws", &["change", "config", "seams"]),
     // What is common to the kinds; a store says what a promotion does for it, and reads its own settings.
     ("stores", &["aws", "change", "config", "promote::Step", "watermark"]),
-    ("stores/*", &["aws", "change", "config", "promote::Step", "seams", "stores", "watermark"]),
+    (
+        "stores/*",
+        &[
+            "aws",
+            "change",
+            "config",
+            "promote::Context",
+            "promote::Description",
+            "promote::Phase",
+            "promote::Repeat",
+            "promote::Step",
+            "promote::StepError",
+            "promote::StepId",
+            "promote::World",
+            "seams",
+            "stores",
+            "watermark",
+        ],
+    ),
+    // A step only where its tests are a store.
+    ("doctor", &["change", "config", "promote::Step", "seams", "stores", "watermark"]),
     // A promotion closes the flow through a trait of its own.
     ("replicate", &["change", "promote::CatchUp", "promote::Flow", "seams", "stores", "supervise", "watermark"]),
     ("promote", &["change", "config", "rpo", "seams", "supervise", "watermark"]),

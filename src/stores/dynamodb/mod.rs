@@ -2,6 +2,8 @@
 //!
 //! - [`lineage`] decides about shards (pure), [`survey`] looks at table and stream, [`tail`] reads a shard, [`apply`]
 //!   writes to the standby, [`item`] carries items over without loss.
+//! - [`facts`] is a table as described, [`drift`] compares two of them (pure), [`doctor`] asks for them, [`promote`] makes
+//!   the standby ready for traffic, [`operations`] is every call with the policy that grants it.
 //! - [`copy`] reads what exists, as [`seed`] decides it, [`budget`] keeps that within its share.
 //! - What it deliberately does not do: LATEST iterators (DS-6), partial updates (AP-1), attributes of its own in user
 //!   items (AP-3), transactions (their changes arrive one by one; DS-F15).
@@ -9,8 +11,13 @@
 mod apply;
 mod budget;
 mod copy;
+mod doctor;
+mod drift;
+mod facts;
 mod item;
 mod lineage;
+pub mod operations;
+pub mod promote;
 mod settings;
 mod survey;
 mod tail;
@@ -24,7 +31,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use self::item::{Body, Image};
-use super::contract::{Applied, Compared, Kind, Mode, Replicate, Rhythm, Spot, Store};
+use super::contract::{Applied, Compared, Examine, Kind, Mode, Replicate, Rhythm, Spot, Store};
 use super::{StoreError, StoreState, Transition, seed, verify as verifying};
 use crate::aws::Aws;
 use crate::change::{Change, Class, Key, Method, Read, SourceTime, Stamp, StoreId};
@@ -51,6 +58,7 @@ struct Table {
     streams: aws_sdk_dynamodbstreams::Client,
     target: aws_sdk_dynamodb::Client,
     cursors: tail::Cursors,
+    control: doctor::Control,
     budget: budget::Budget,
     verify_budget: budget::Budget,
     /// The names of the key's attributes, once looked up.
@@ -66,6 +74,7 @@ fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
         streams: aws.primary.streams(attempt),
         target: aws.standby.dynamodb(attempt),
         cursors: tail::Cursors::default(),
+        control: doctor::Control::new(aws.primary.region(), aws.standby.region()),
         budget: budget::Budget::default(),
         verify_budget: budget::Budget::patient(),
         key_names: OnceLock::new(),
@@ -95,9 +104,21 @@ impl Store for Table {
         watermark(state)
     }
 
-    /// A table takes writes as it is: nothing must be done before traffic comes.
-    fn promote_steps(&self, _: &Watermarks) -> Vec<Arc<dyn Step>> {
-        Vec::new()
+    /// What the standby table needs before traffic comes. It takes writes as it is, so only its being there is required.
+    fn promote_steps(&self, marks: &Watermarks) -> Vec<Arc<dyn Step>> {
+        let record = marks.stores.get(&self.id).map(|mark| &mark.record);
+        promote::steps(&promote::Standby {
+            store: self.id.clone(),
+            client: self.target.clone(),
+            table: self.settings.standby_table.clone(),
+            region: self.control.standby_region.clone(),
+            promoting: self.settings.promoting.clone(),
+            source: record.and_then(|record| record.source.clone()),
+        })
+    }
+
+    fn examine(&self) -> Option<&dyn Examine> {
+        Some(self)
     }
 }
 

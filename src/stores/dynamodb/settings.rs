@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Shares;
+use super::promote::settings::{self as promoting, Promoting};
 use super::verify_settings::{self as verify, VerifySettings};
 use crate::aws::Aws;
 use crate::change::StoreId;
 use crate::config::{Key, Section, Takes, duration_words};
-use crate::stores::contract::{Rhythm, Settings, Store};
+use crate::stores::contract::{IamPolicy, Rhythm, Settings, Store};
 use crate::stores::seed::{OnGap, Policy};
 
 const TABLE: Key = Key::required(
@@ -166,6 +167,13 @@ pub(super) const KEYS: &[Key] = &[
     verify::SHARE,
     verify::REPAIR,
     verify::ATTRIBUTES,
+    promoting::STREAM,
+    promoting::DELETION_PROTECTION,
+    promoting::TTL,
+    promoting::TTL_ATTRIBUTE,
+    promoting::ON_DEMAND,
+    promoting::READ_CAPACITY,
+    promoting::WRITE_CAPACITY,
 ];
 
 /// The least life of a given-up request that is assumed unless configured (A2).
@@ -191,6 +199,8 @@ pub struct DynamoDbSettings {
     pub(super) shares: Shares,
     /// How it is compared with its standby.
     pub(super) verify: VerifySettings,
+    /// What a promotion does to the standby table.
+    pub promoting: Promoting,
 }
 
 impl Settings for DynamoDbSettings {
@@ -217,6 +227,10 @@ impl Settings for DynamoDbSettings {
             duration_words(self.rhythm.poll_max),
             duration_words(PROOF_ALLOWANCE)
         )
+    }
+
+    fn policies(&self) -> &'static [IamPolicy] {
+        super::operations::POLICIES
     }
 }
 
@@ -275,9 +289,10 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
         apply_batch: apply_batch as usize,
         survey_every,
     };
-    let (seed, shares, verify) = (seed(section), shares(section), verify::read(section));
+    let (seed, shares, promoting) = (seed(section), shares(section), promoting::read(section));
+    let verify = verify::read(section);
     let (table, standby_table) = (table?, standby_table?);
-    Some(Arc::new(DynamoDbSettings { table, standby_table, rhythm, attempt_timeout, seed, shares, verify }))
+    Some(Arc::new(DynamoDbSettings { table, standby_table, rhythm, attempt_timeout, seed, shares, verify, promoting }))
 }
 
 fn seed(section: &mut Section<'_>) -> Policy {

@@ -50,6 +50,9 @@ impl Table {
                 decisions.push(self.begin_verify(state, run, &table).await?);
             }
         }
+        if adopted.is_some() {
+            decisions.extend(self.control.to_record(state));
+        }
         Ok(decisions)
     }
 
@@ -173,7 +176,7 @@ fn stream_of(table: &TableDescription) -> Option<String> {
 }
 
 /// What tells this table from another of the same name: its id, or, where a server gives none, when it was created.
-fn identity(table: &TableDescription) -> String {
+pub(super) fn identity(table: &TableDescription) -> String {
     let created = || table.creation_date_time().map_or_else(String::new, |at| format!("created-{}", at.as_secs_f64()));
     table.table_id().map_or_else(created, str::to_owned)
 }

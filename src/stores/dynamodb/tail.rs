@@ -37,8 +37,8 @@ const THROTTLED_PAUSE: Duration = Duration::from_millis(500);
 enum Cursor {
     /// Ask this iterator next, if the reader still stands at this position.
     At { from: Option<Position>, iterator: String },
-    /// Everything was handed out.
-    Ended,
+    /// Everything was handed out, to a reader that stands at this position.
+    Ended { from: Option<Position> },
 }
 
 /// The cursors of all shards.
@@ -76,7 +76,8 @@ impl Table {
             .ok_or_else(|| StoreError::new(Class::Invalid, "reading the index", format!("store {}", self.id)))?;
         let arn = incarnation.stream_arn.as_str();
         let iterator = match self.cursors.get(spot.lane) {
-            Some(Cursor::Ended) => return self.end_of(arn, spot.lane).await,
+            // Not to one that began anew: what was handed out then may never have been applied.
+            Some(Cursor::Ended { from }) if from.as_ref() == spot.from => return self.end_of(arn, spot.lane).await,
             Some(Cursor::At { from, iterator }) if from.as_ref() == spot.from => iterator,
             _ => match lineage::start(spot.lane, spot.record, spot.from, now.wall) {
                 Ok(start) => match self.iterator(arn, spot, &start).await? {
@@ -130,9 +131,9 @@ impl Table {
         let from = changes.last().map_or_else(|| spot.from.cloned(), |c| Some(c.position.clone()));
         let cursor = match page.next_shard_iterator {
             Some(iterator) => Cursor::At { from, iterator },
-            None => Cursor::Ended,
+            None => Cursor::Ended { from },
         };
-        let ended = matches!(cursor, Cursor::Ended);
+        let ended = matches!(cursor, Cursor::Ended { .. });
         self.cursors.set(spot.lane, Some(cursor));
         if changes.is_empty() {
             return if ended { self.end_of(arn, spot.lane).await } else { Ok(Read::Empty { asked_at }) };
