@@ -15,3 +15,4 @@ mod start;
 mod strays;
 mod throttling;
 pub(crate) mod truth;
+mod verify;
