@@ -66,6 +66,7 @@ pub struct Side {
     config: SdkConfig,
     watch: Watch,
     clients: Arc<Mutex<HashMap<Duration, Clients>>>,
+    cloudwatch: Arc<Mutex<HashMap<Duration, aws_sdk_cloudwatch::Client>>>,
 }
 
 /// The clients of one time limit.
@@ -103,6 +104,7 @@ impl Side {
             config,
             watch: Watch { clock: Arc::clone(clock), skew: Arc::default(), on_request: Arc::clone(on_request) },
             clients: Arc::default(),
+            cloudwatch: Arc::default(),
         }
     }
 
@@ -114,6 +116,18 @@ impl Side {
     /// A client of DynamoDB Streams whose attempts take at most `attempt`.
     pub fn streams(&self, attempt: Duration) -> aws_sdk_dynamodbstreams::Client {
         self.clients(attempt).streams
+    }
+
+    /// A client of CloudWatch whose attempts take at most `attempt`. Made when a store that needs it is opened.
+    pub fn cloudwatch(&self, attempt: Duration) -> aws_sdk_cloudwatch::Client {
+        let mut made = self.cloudwatch.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            let config = aws_sdk_cloudwatch::config::Builder::from(&self.config);
+            aws_sdk_cloudwatch::Client::from_conf(
+                config.timeout_config(timeouts(attempt)).interceptor(self.watch.clone()).build(),
+            )
+        };
+        made.entry(attempt).or_insert_with(new).clone()
     }
 
     /// Every client has connections and trusted certificates of its own, so stores share them.

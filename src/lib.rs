@@ -5,6 +5,7 @@
 //! ```text
 //! prodX                              prodY: this process
 //! streams, queues, exports --read--> apply --> commit --> release        stores/ + replicate/
+//! native replicas, canaries --------> observe --> commit                 stores/ + observe/
 //!                                                 |
 //!                                             watermark/ (RocksDB) --> rpo/ (pure) --> serve/ (metrics, api)
 //!                                                 |
@@ -28,6 +29,7 @@ pub mod change;
 pub mod seams;
 
 // The flow.
+pub mod observe;
 pub mod replicate;
 pub mod rpo;
 pub mod stores;
@@ -36,6 +38,7 @@ pub mod watermark;
 // The recovery.
 pub mod doctor;
 pub mod promote;
+pub mod salvage;
 
 // The process.
 pub mod cli;

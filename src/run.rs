@@ -17,9 +17,11 @@ use crate::aws::Aws;
 use crate::change::Class;
 use crate::config::{Checked, Config, StoreConfig};
 use crate::doctor::Rounds;
-use crate::promote::{Inputs, Kept, Promotions};
+use crate::observe;
+use crate::promote::{Flow, Flows, Inputs, Kept, Promotions};
 use crate::replicate::{Deps, Fleet, Meter};
 use crate::rpo::Terms;
+use crate::salvage::{self, Salvages};
 use crate::seams::{Ids, SharedClock, SystemClock, SystemIds};
 use crate::serve::{self, Listener, Promoting, View, Watched};
 use crate::stores::Store;
@@ -84,6 +86,7 @@ struct Running {
     view: Arc<View>,
     /// Drivers end when nobody holds their fleet.
     fleet: Arc<Fleet>,
+    _observers: Arc<observe::Fleet>,
 }
 
 /// A store with what the process knows about it.
@@ -143,10 +146,11 @@ async fn start_on(
         clean_start: index.was_clean(),
     };
     let fleet = Fleet::start(&all, deps, tasks, fenced, Arc::clone(&clock)).map_err(|e| e.to_string())?;
+    let observers = observe::Fleet::start(&all, deps, tasks, fenced, Arc::clone(&clock)).map_err(|e| e.to_string())?;
 
     let promotions = Promotions::open(Inputs {
         index: Arc::clone(&index) as Arc<dyn Index>,
-        flow: Arc::clone(&fleet) as Arc<dyn crate::promote::Flow>,
+        flow: Arc::new(Flows(vec![Arc::clone(&fleet) as Arc<dyn Flow>, Arc::clone(&observers) as Arc<dyn Flow>])),
         clock: Arc::clone(&clock),
         ids,
         tasks: tasks.clone(),
@@ -166,13 +170,27 @@ async fn start_on(
         ids: Arc::new(SystemIds),
         index: Arc::clone(&index) as Arc<dyn Index>,
         board: Arc::clone(&board),
-        stores: all,
+        stores: all.clone(),
         stopping: tasks.stopping(),
     };
     tasks.spawn(TaskKind::Doctor, "doctor", async move {
         rounds.run().await;
         Ok(())
     });
+    let violations = Arc::clone(&metrics);
+    let salvage = Salvages::open(salvage::Inputs {
+        index: Arc::clone(&index) as Arc<dyn Index>,
+        stores: all,
+        clock: Arc::clone(&clock),
+        ids: Arc::new(SystemIds),
+        app: config.app.clone(),
+        primary: config.primary.region.clone(),
+        standby: config.standby.region.clone(),
+        spill: config.index_path.clone(),
+        on_violation: Arc::new(move || violations.soundness_violation()),
+        stopping: tasks.stopping(),
+    })
+    .map_err(|e| e.to_string())?;
 
     let beats = pulses.clone();
     let view = Arc::new(View {
@@ -180,6 +198,7 @@ async fn start_on(
         index: Arc::clone(&index) as Arc<dyn Index>,
         board,
         recovery: Arc::new(Promoting(promotions)),
+        salvage,
         keeping: Arc::new(Keeper(Arc::clone(&fleet))),
         metrics,
         tokens,
@@ -194,7 +213,7 @@ async fn start_on(
     watch_over(tasks, notifier, &view, pulses, clock);
     notifier.ready(&format!("listening on {address}; {}", view.words()));
     tracing::info!(app = config.app, %address, stores = stores.len(), "plimsoll runs");
-    Ok(Running { index, view, fleet })
+    Ok(Running { index, view, fleet, _observers: observers })
 }
 
 fn open_index(
@@ -338,6 +357,9 @@ impl Meter for Count {
     }
     fn violation(&self) {
         self.all.soundness_violation();
+    }
+    fn canary_roundtrip(&self, after: Duration) {
+        self.store.canary_roundtrip(after);
     }
 }
 

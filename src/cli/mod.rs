@@ -12,6 +12,7 @@ mod follow;
 mod plan;
 mod promote;
 mod reseed;
+mod salvage;
 mod status;
 mod token;
 mod verify;
@@ -67,6 +68,9 @@ enum Command {
     /// Compares a store with its standby, and repairs what differs if asked to
     #[command(after_help = verify::EXAMPLE)]
     Verify(verify::VerifyArgs),
+    /// Lists what a promotion lost, exports it, and brings over what you name
+    #[command(after_help = salvage::EXAMPLE)]
+    Salvage(salvage::SalvageArgs),
     /// Makes access tokens for the API
     #[command(after_help = token::EXAMPLE)]
     Token(token::TokenArgs),
@@ -101,6 +105,7 @@ where
         Command::Promote(args) => on_runtime(promote::run(&args)),
         Command::Reseed(args) => on_runtime(reseed::run(&args)),
         Command::Verify(args) => on_runtime(verify::run(&args)),
+        Command::Salvage(args) => on_runtime(salvage::run(&args)),
         Command::Token(args) => token::run(&args, &crate::seams::SystemIds),
         Command::Config(args) => config::run(&args),
     }

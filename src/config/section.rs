@@ -53,6 +53,20 @@ impl<'a> Section<'a> {
         self.table.is_some_and(|table| table.contains_key(key.name))
     }
 
+    /// The text behind a name that is read elsewhere, if it is one: nothing is reported.
+    pub fn peek(&self, name: &str) -> Option<&'a str> {
+        self.table?.get(name)?.get_ref().as_str()
+    }
+
+    /// A key that is known here and has no effect: said when it is given another value than its default.
+    pub fn without_effect(&mut self, key: &'static Key, why: &str) {
+        self.asked.push(key.name);
+        let found = self.table.and_then(|table| table.get(key.name));
+        if found.is_some_and(|value| key.need != Need::Default || show(value.get_ref()) != key.value) {
+            self.warn(key, why, "remove it");
+        }
+    }
+
     /// Whether the key is absent or a list of tables, so that an empty list means that there is none.
     pub(super) fn lists(&self, key: &Key) -> bool {
         self.table.and_then(|table| table.get(key.name)).is_none_or(|value| value.get_ref().is_array())

@@ -1,8 +1,10 @@
 //! What a promotion asks of the flow from prodX to prodY. Implemented by `replicate`; promote knows no store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 
 use crate::change::StoreId;
 
@@ -30,4 +32,24 @@ pub trait Flow: Send + Sync {
 
     /// Lets it flow again. Only for a promotion that ends before its fence.
     fn reopen(&self);
+}
+
+/// Several flows as one: of the stores that we replicate, and of those that we observe.
+pub struct Flows(pub Vec<Arc<dyn Flow>>);
+
+#[async_trait]
+impl Flow for Flows {
+    async fn catch_up(&self, bound: Duration) -> Vec<CatchUp> {
+        join_all(self.0.iter().map(|flow| flow.catch_up(bound))).await.into_iter().flatten().collect()
+    }
+
+    async fn close(&self) -> Result<(), String> {
+        let ends = join_all(self.0.iter().map(|flow| flow.close())).await;
+        let late: Vec<String> = ends.into_iter().filter_map(Result::err).collect();
+        if late.is_empty() { Ok(()) } else { Err(late.join("; ")) }
+    }
+
+    fn reopen(&self) {
+        self.0.iter().for_each(|flow| flow.reopen());
+    }
 }

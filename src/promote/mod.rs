@@ -37,7 +37,7 @@ pub mod steps;
 
 pub use answer::{Answers, Events, Phased, PromotionView, RunError, StartError, Started};
 pub use authority::{Authority, AuthorityError, IndexAuthority};
-pub use flow::{CatchUp, Flow};
+pub use flow::{CatchUp, Flow, Flows};
 pub use journal::{Journal, JournalError, OnEvent};
 pub use notation::{Secs, When};
 pub use plan::{Plan, PlanError, Planned};

@@ -157,8 +157,10 @@ impl Driver {
     }
 
     pub(super) fn replicate(store: &Arc<dyn Store>) -> &dyn Replicate {
-        let Mode::Replicate(replicate) = store.mode();
-        replicate
+        match store.mode() {
+            Mode::Replicate(replicate) => replicate,
+            Mode::Observe(_) => unreachable!("the fleet gives a driver to replicating stores only"),
+        }
     }
 
     /// Runs until told to stop. Cancel-safe at every await: what is not durable is read again.

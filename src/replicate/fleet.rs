@@ -17,6 +17,7 @@ use crate::change::{Difference, Key, SourceTime, StoreId};
 use crate::promote::{CatchUp, Flow};
 use crate::seams::{SharedClock, timeout};
 use crate::stores::Store;
+use crate::stores::contract::Mode;
 use crate::supervise::{TaskKind, Tasks};
 use crate::watermark::keys::Prefix;
 use crate::watermark::{DirtyRecord, Index, IndexError, Record, Row};
@@ -57,8 +58,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Loads every store and starts its driver. `deps` gives each its own. With `fenced` nothing flows: the drivers start
-    /// with a closed valve that nobody opens.
+    /// Loads every replicating store and starts its driver; others are left out. `deps` gives each its own. With `fenced`
+    /// nothing flows: the drivers start with a closed valve that nobody opens.
     pub fn start(
         stores: &[Arc<dyn Store>],
         deps: impl Fn(&Arc<dyn Store>) -> Deps,
@@ -69,7 +70,7 @@ impl Fleet {
         let valve = watch::Sender::new(if fenced { Valve::Closed } else { Valve::Open });
         let mut members = Vec::new();
         let mut drivers = Vec::new();
-        for store in stores {
+        for store in stores.iter().filter(|store| matches!(store.mode(), Mode::Replicate(_))) {
             let deps = deps(store);
             let state = load(deps.index.as_ref(), store.id())?;
             let (show, view) = watch::channel(View::default());

@@ -28,6 +28,7 @@ pub(crate) mod testing;
 
 pub use fleet::{Divergent, Fleet};
 pub use load::{LoadError, load};
+pub(crate) use trouble::Trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,10 @@ pub trait Meter: Send + Sync {
     fn latency(&self, after: Duration);
     /// A published watermark was wrong.
     fn violation(&self);
+    /// A canary was seen in the standby this long after it was sent to the source.
+    fn canary_roundtrip(&self, after: Duration) {
+        let _ = after;
+    }
 }
 
 /// A sign of life: [`Pulse::beat`] often, or the watchdog stops being fed.

@@ -16,7 +16,7 @@ use super::pace::backoff;
 use super::window::verified;
 use crate::change::{Change, Key, Lane, Reason, SourceTime, Stamp, StoreId};
 use crate::stores::StoreState;
-use crate::stores::contract::{Mode, Touched};
+use crate::stores::contract::Touched;
 use crate::watermark::keys::Prefix;
 use crate::watermark::{
     CommitError, DirtyRecord, LanePhase, LaneRecord, Mark, ParkedRecord, Record, Retraction, Row, Seed, Txn,
@@ -347,7 +347,7 @@ impl Driver {
 
     /// Parks a refused change, in memory; durable with the next commit, in the same write as the position that passes it.
     pub(super) fn park(&mut self, lane: Option<Lane>, change: Change, reason: Reason, now: Stamp) {
-        let Mode::Replicate(replicate) = self.store.mode();
+        let replicate = Self::replicate(&self.store);
         let body = BASE64.encode(replicate.encode(&change));
         let key = change.key.clone();
         let record = self.state.parked.entry(key.clone()).or_insert_with(|| ParkedRecord {
@@ -384,7 +384,7 @@ impl Driver {
 
     /// Takes up the changes that were parked before the start.
     pub(super) fn restore_parked(&mut self, now: Duration) {
-        let Mode::Replicate(replicate) = self.store.mode();
+        let replicate = Self::replicate(&self.store);
         for (key, record) in &self.state.parked {
             let change = BASE64
                 .decode(&record.body)

@@ -2,13 +2,13 @@
 
 /// One thing that can be wrong.
 #[derive(Debug, Default)]
-pub(super) struct Trouble {
+pub(crate) struct Trouble {
     text: Option<String>,
 }
 
 impl Trouble {
     /// It failed. Logged when it is new.
-    pub(super) fn failed(&mut self, chain: &str, what: &'static str) {
+    pub(crate) fn failed(&mut self, chain: &str, what: &'static str) {
         if self.text.is_none() {
             tracing::warn!(error = chain, "{what}; trying again");
         }
@@ -16,13 +16,13 @@ impl Trouble {
     }
 
     /// It works. Logged when it did not before.
-    pub(super) fn cleared(&mut self) {
+    pub(crate) fn cleared(&mut self) {
         if let Some(text) = self.text.take() {
             tracing::info!(was = text, "works again");
         }
     }
 
-    pub(super) fn text(&self) -> Option<String> {
+    pub(crate) fn text(&self) -> Option<String> {
         self.text.clone()
     }
 }

@@ -81,6 +81,7 @@ impl Driver {
                 // Behind a closed valve nobody reads or writes any more: what was wrong then is no trouble now.
                 trouble: troubles.filter(|_| !(closed && at_rest)),
                 progress,
+                about: None,
             },
         );
     }

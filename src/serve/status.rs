@@ -362,6 +362,7 @@ fn note(
     }
     says.extend(vitals.trouble.clone());
     says.extend(drift);
+    says.extend(vitals.about.clone());
     (!says.is_empty()).then(|| says.join("; "))
 }
 

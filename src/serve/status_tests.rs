@@ -60,6 +60,7 @@ fn the_shape_is_the_published_one() {
             retention_headroom: Some(Duration::from_secs(80_000)),
             progress: None,
             trouble: None,
+            about: None,
         },
     );
     let told = serde_json::to_value(status(&marks(record(), Some(at(2))), &board, at(5))).unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::StoreError;
+use super::{Observe, StoreError};
 use crate::change::{
     Change, Class, Difference, Finding, Key, Lane, Method, Outcome, Position, Read, SourceTime, Stamp, StoreId,
 };
@@ -43,6 +43,11 @@ pub trait Store: Send + Sync {
     fn examine(&self) -> Option<&dyn Examine> {
         None
     }
+
+    /// How what it lost in a promotion is found and brought over; `None`: it cannot be.
+    fn salvage(&self) -> Option<&dyn super::salvage::Salvage> {
+        None
+    }
 }
 
 /// A store that can say whether both its ends are as a recovery needs them.
@@ -65,6 +70,8 @@ pub struct Look<'a> {
 pub enum Mode<'a> {
     /// We do.
     Replicate(&'a dyn Replicate),
+    /// AWS does; we look.
+    Observe(&'a dyn Observe),
 }
 
 impl Mode<'_> {
@@ -72,6 +79,7 @@ impl Mode<'_> {
     pub fn label(&self) -> &'static str {
         match self {
             Mode::Replicate(_) => "replicate",
+            Mode::Observe(_) => "observe",
         }
     }
 }

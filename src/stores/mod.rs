@@ -5,6 +5,8 @@
 
 pub mod contract;
 pub mod dynamodb;
+pub mod observe;
+pub mod salvage;
 pub mod seed;
 pub mod verify;
 
@@ -13,6 +15,7 @@ mod state;
 
 pub use contract::{End, Examine, IamPolicy, Kind, Look, Replicate, Store};
 pub use error::StoreError;
+pub use observe::Observe;
 pub use state::{Reseed, StoreState, Transition};
 
 /// Every kind this program knows, by name.

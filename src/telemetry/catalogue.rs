@@ -44,6 +44,8 @@ pub struct Family {
 /// From a change's commit in prodX to its being durable in prodY.
 const LATENCY: &[f64] =
     &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
+/// From a canary's being sent to prodX to its being seen in prodY.
+const CANARY: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0];
 /// A synced write: tenths of a millisecond on a good disk, seconds on one that is about to page somebody.
 const COMMIT: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 /// A step of a recovery: from one call to a database's promotion.
@@ -114,6 +116,9 @@ families! {
     /// Commit to durable.
     REPLICATION_LATENCY = "replication_latency_seconds", Shape::Histogram(LATENCY), STORE,
         "From the commit of a change in prodX to its being durable in prodY, seconds; includes the difference of the two clocks.";
+    /// OB-1, DS-12.
+    CANARY_ROUNDTRIP = "canary_roundtrip_seconds", Shape::Histogram(CANARY), STORE,
+        "From a canary's being sent to prodX to its being seen in prodY, seconds, each canary once; includes the pause between two looks.";
     /// RP-7.
     APP_RPO = "app_rpo_seconds", Shape::Gauge, &[],
         "The worst store's achieved RPO, seconds. Absent when any store has none.";

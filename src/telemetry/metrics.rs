@@ -20,6 +20,7 @@ pub struct Metrics {
     applied: IntCounterVec,
     errors: IntCounterVec,
     latency: HistogramVec,
+    canary: HistogramVec,
     index_commit: Histogram,
     aws_requests: IntCounterVec,
     soundness: IntCounter,
@@ -33,6 +34,7 @@ pub struct StoreMetrics {
     applied: IntCounter,
     errors: [IntCounter; Class::ALL.len()],
     latency: Histogram,
+    canary: Histogram,
 }
 
 impl StoreMetrics {
@@ -59,6 +61,11 @@ impl StoreMetrics {
     pub fn latency(&self, d: Duration) {
         self.latency.observe(d.as_secs_f64());
     }
+
+    /// A canary was seen in the standby this long after it was sent to the source.
+    pub fn canary_roundtrip(&self, d: Duration) {
+        self.canary.observe(d.as_secs_f64());
+    }
 }
 
 impl Metrics {
@@ -70,6 +77,7 @@ impl Metrics {
             applied: counters(&registry, &catalogue::STORE_CHANGES_APPLIED),
             errors: counters(&registry, &catalogue::STORE_ERRORS),
             latency: histograms(&registry, &catalogue::REPLICATION_LATENCY),
+            canary: histograms(&registry, &catalogue::CANARY_ROUNDTRIP),
             index_commit: histograms(&registry, &catalogue::INDEX_COMMIT).with_label_values::<&str>(&[]),
             aws_requests: counters(&registry, &catalogue::AWS_REQUESTS),
             soundness: counters(&registry, &catalogue::SOUNDNESS).with_label_values::<&str>(&[]),
@@ -87,6 +95,7 @@ impl Metrics {
             applied: self.applied.with_label_values(&labels),
             errors: Class::ALL.map(|class| self.errors.with_label_values(&[id.as_str(), kind, class.label()])),
             latency: self.latency.with_label_values(&labels),
+            canary: self.canary.with_label_values(&labels),
         });
         made.clone()
     }

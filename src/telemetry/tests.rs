@@ -53,6 +53,7 @@ fn fixed() -> (Watermarks, Board, Vec<(StoreId, &'static str, Terms)>) {
             retention_headroom: Some(Duration::from_secs(80_000)),
             progress: None,
             trouble: None,
+            about: None,
         },
     );
     (marks, board, vec![(id("orders"), "dynamodb", terms(30)), (id("users"), "dynamodb", terms(60))])

@@ -38,6 +38,8 @@ pub struct Vitals {
     pub progress: Option<Progress>,
     /// What is wrong and what to do, for a human; `None` when nothing is.
     pub trouble: Option<String>,
+    /// What the store is and how it is set, for a human, even when all is well; `None` when there is nothing to say.
+    pub about: Option<String>,
 }
 
 /// The vital signs of all stores.

@@ -94,6 +94,23 @@ fn the_base_of_these_tests_is_accepted_and_understood() {
     assert!(config.promote.steps[0].required);
 }
 
+/// Keys of the other mode are told, and what an observed table can prove at best.
+#[test]
+fn an_observed_table_has_its_own_keys_and_floor() {
+    let with = |lines: &str| accepted(&BASE.replace("mode = \"replicate\"", lines));
+    let Checked { config, warnings } = with("mode = \"observe\"\ncanary_every = \"5s\"");
+    assert!(warnings.is_empty(), "{}", listed(&warnings));
+    assert_eq!(config.stores[0].settings.floor(), Duration::from_secs(10));
+    let Checked { config, warnings } = with("mode = \"observe\"\npoll_max = \"3s\"\npropagation = \"10s\"");
+    assert_eq!(config.stores[0].settings.floor(), Duration::from_secs(300));
+    let told = listed(&warnings);
+    assert!(told.contains("poll_max: has no effect with mode = \"observe\"; remove it"), "{told}");
+    assert!(told.contains("below the 5m that an idle store can prove") && told.contains("set canary_every"), "{told}");
+    assert!(!told.contains("propagation: has no effect"), "the default harms nobody: {told}");
+    let told = listed(&with("mode = \"replicate\"\ncanary_every = \"5s\"").warnings);
+    assert!(told.contains("canary_every: has no effect with mode = \"replicate\""), "{told}");
+}
+
 /// `(what to replace in BASE, with what, what the problem must say)`.
 const MISTAKES: &[(&str, &str, &[&str])] = &[
     ("app = \"shop\"\n", "", &["error: app: missing; write app = \"shop\""]),
@@ -145,7 +162,17 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         "mode = \"replicat\"",
         &["store \"orders\".mode: unknown mode; did you mean \"replicate\"?"],
     ),
-    ("mode = \"replicate\"", "mode = \"observe\"", &["has no mode \"observe\"", "global tables"]),
+    (
+        "mode = \"replicate\"",
+        "mode = \"observe\"\nmetric = false",
+        &["metric: neither a canary nor the metric: nothing to observe by; write canary_every"],
+    ),
+    (
+        "mode = \"replicate\"\ntable = \"orders\"",
+        "mode = \"observe\"\ntable = \"orders\"\nstandby_table = \"others\"",
+        &["standby_table: a global table has one name in every region; remove it"],
+    ),
+    ("mode = \"replicate\"", "mode = \"observe\"\ncanary_every = \"1ms\"", &["canary_every: shorter than \"100ms\""]),
     ("mode = \"replicate\"\n", "", &["store \"orders\".mode: missing", "test.toml:9"]),
     (
         "table = \"orders\"",

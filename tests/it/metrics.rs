@@ -50,6 +50,7 @@ fn golden_exposition_of_a_fixed_state() {
         retention_headroom: Some(Duration::from_secs(80_000)),
         progress: None,
         trouble: None,
+        about: None,
     };
     board.post(&orders, vitals);
     let find = |severity, check| Finding::new(severity, check, "standby table orders", "a sentence");

@@ -11,7 +11,9 @@
     reason = "tests read their environment and fail by panicking"
 )]
 
+mod channel;
 mod compare;
+mod observe;
 mod schedule;
 mod store;
 mod world;

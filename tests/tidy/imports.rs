@@ -42,9 +42,28 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("doctor", &["change", "config", "promote::Step", "seams", "stores", "watermark"]),
     // A promotion closes the flow through a trait of its own.
     ("replicate", &["change", "promote::CatchUp", "promote::Flow", "seams", "stores", "supervise", "watermark"]),
+    // The same for stores that AWS replicates; what a driver is given is the same.
+    (
+        "observe",
+        &["change", "promote::CatchUp", "promote::Flow", "replicate", "seams", "stores", "supervise", "watermark"],
+    ),
     ("promote", &["change", "config", "rpo", "seams", "supervise", "watermark"]),
+    // Behind a promotion: the frozen positions, and what is to be written by hand.
+    (
+        "salvage",
+        &[
+            "change",
+            "promote::Authorized",
+            "promote::Secs",
+            "promote::When",
+            "replicate::load",
+            "seams",
+            "stores",
+            "watermark",
+        ],
+    ),
     ("telemetry", &["change", "rpo", "watermark"]),
-    ("serve", &["change", "config", "promote", "rpo", "seams", "supervise", "telemetry", "watermark"]),
+    ("serve", &["change", "config", "promote", "rpo", "salvage", "seams", "supervise", "telemetry", "watermark"]),
     ("cli", &["*"]),
     // The one that puts everything together.
     ("run", &["*"]),

@@ -1,9 +1,11 @@
-//! DynamoDB tables: the stream of the primary table is read and applied to the standby table.
+//! DynamoDB tables: the stream of the primary table is read and applied to the standby table; global tables, which AWS
+//! replicates, are observed ([`global`]).
 //!
 //! - [`lineage`] decides about shards (pure), [`survey`] looks at table and stream, [`tail`] reads a shard, [`apply`]
 //!   writes to the standby, [`item`] carries items over without loss.
 //! - [`facts`] is a table as described, [`drift`] compares two of them (pure), [`doctor`] asks for them, [`promote`] makes
 //!   the standby ready for traffic, [`operations`] is every call with the policy that grants it.
+//! - [`salvage`] finds what a promotion lost, and brings over what an operator names.
 //! - [`copy`] reads what exists, as [`seed`] decides it, [`budget`] keeps that within its share.
 //! - What it deliberately does not do: LATEST iterators (DS-6), partial updates (AP-1), attributes of its own in user
 //!   items (AP-3), transactions (their changes arrive one by one; DS-F15).
@@ -14,10 +16,12 @@ mod copy;
 mod doctor;
 mod drift;
 mod facts;
+mod global;
 mod item;
 mod lineage;
 pub mod operations;
 pub mod promote;
+mod salvage;
 mod settings;
 mod survey;
 mod tail;
@@ -118,6 +122,10 @@ impl Store for Table {
     }
 
     fn examine(&self) -> Option<&dyn Examine> {
+        Some(self)
+    }
+
+    fn salvage(&self) -> Option<&dyn super::salvage::Salvage> {
         Some(self)
     }
 }

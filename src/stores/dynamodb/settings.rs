@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Shares;
+use super::global;
 use super::promote::settings::{self as promoting, Promoting};
 use super::verify_settings::{self as verify, VerifySettings};
 use crate::aws::Aws;
@@ -12,13 +13,13 @@ use crate::config::{Key, Section, Takes, duration_words};
 use crate::stores::contract::{IamPolicy, Rhythm, Settings, Store};
 use crate::stores::seed::{OnGap, Policy};
 
-const TABLE: Key = Key::required(
+pub(super) const TABLE: Key = Key::required(
     "table",
     Takes::Text,
     "\"orders\"",
     "The table in the primary region. Its stream must be on, with NEW_AND_OLD_IMAGES (or NEW_IMAGE).",
 );
-const STANDBY_TABLE: Key = Key::optional(
+pub(super) const STANDBY_TABLE: Key = Key::optional(
     "standby_table",
     Takes::Text,
     "\"orders\"",
@@ -57,7 +58,7 @@ const PUBLISH: Key = Key::default(
     "How far the time of a record may run ahead of other commits that are not visible yet. Subtracted from every proof \
      by a record.",
 );
-const ATTEMPT_TIMEOUT: Key = Key::default(
+pub(super) const ATTEMPT_TIMEOUT: Key = Key::default(
     "attempt_timeout",
     Takes::Duration { min: "100ms", max: "60s" },
     "\"5s\"",
@@ -82,7 +83,7 @@ const APPLY_BATCH: Key = Key::default(
     "25",
     "Changes in one request; BatchWriteItem takes 25.",
 );
-const SURVEY_EVERY: Key = Key::default(
+pub(super) const SURVEY_EVERY: Key = Key::default(
     "survey_every",
     Takes::Duration { min: "100ms", max: "10m" },
     "\"60s\"",
@@ -174,6 +175,32 @@ pub(super) const KEYS: &[Key] = &[
     promoting::ON_DEMAND,
     promoting::READ_CAPACITY,
     promoting::WRITE_CAPACITY,
+    global::settings::CANARY_EVERY,
+    global::settings::CANARY_KEYS,
+    global::settings::CANARY_PREFIX,
+    global::settings::METRIC,
+    global::settings::METRIC_EVERY,
+    global::settings::LOOK_EVERY,
+];
+
+/// Those that an observed table has no use for.
+pub(super) const OF_REPLICATE: &[&Key] = &[
+    &POLL_MIN,
+    &POLL_MAX,
+    &EMPTY_RUN,
+    &PROPAGATION,
+    &PUBLISH,
+    &MAX_REQUEST_LIFE,
+    &APPLY_CONCURRENCY,
+    &APPLY_BATCH,
+    &SEED_SEGMENTS,
+    &SEED_READ_SHARE,
+    &SEED_STANDBY_SHARE,
+    &SEED_READ_UNITS,
+    &SEED_WRITE_UNITS,
+    &SWEEP_LIMIT,
+    &ON_GAP,
+    &RESEED_EVERY,
 ];
 
 /// The least life of a given-up request that is assumed unless configured (A2).
@@ -236,12 +263,16 @@ impl Settings for DynamoDbSettings {
 
 pub(super) fn supports(mode: &str) -> Result<(), &'static str> {
     match mode {
-        "replicate" => Ok(()),
-        _ => Err("write mode = \"replicate\"; global tables, which AWS moves, are observed in a later version"),
+        "replicate" | "observe" => Ok(()),
+        _ => Err("write mode = \"replicate\", or mode = \"observe\" for a global table"),
     }
 }
 
 pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
+    if section.peek("mode") == Some("observe") {
+        return global::settings::read(section);
+    }
+    global::settings::without_effect(section);
     let table = table_name(section, &TABLE);
     let standby_table = match section.has(&STANDBY_TABLE) {
         true => table_name(section, &STANDBY_TABLE),
@@ -320,12 +351,12 @@ fn opt_count(section: &mut Section<'_>, key: &'static Key) -> Option<u32> {
     section.opt_integer(key).and_then(|n| u32::try_from(n).ok())
 }
 
-fn count(section: &mut Section<'_>, key: &'static Key) -> u32 {
+pub(super) fn count(section: &mut Section<'_>, key: &'static Key) -> u32 {
     u32::try_from(section.integer(key)).expect("the bounds of the key are far below")
 }
 
 /// A table's name as DynamoDB allows it: 3 to 255 of a-z, A-Z, 0-9, '_', '-' and '.'.
-fn table_name(section: &mut Section<'_>, key: &'static Key) -> Option<String> {
+pub(super) fn table_name(section: &mut Section<'_>, key: &'static Key) -> Option<String> {
     let name = section.text(key)?;
     if let Some((_, bare)) = name.strip_prefix("arn:").and_then(|rest| rest.split_once(":table/")) {
         let bare = bare.split('/').next().unwrap_or(bare).to_owned();

@@ -126,6 +126,13 @@ impl Table {
     async fn require_a_fit(&self, table: &TableDescription) -> Result<(), StoreError> {
         let on = format!("table {}", self.settings.table);
         let refuse = |what: &str, hint: &str| Err(StoreError::new(Class::Invalid, what, on.clone()).hint(hint));
+        // Before the stream is looked at: one of strong consistency has none, and shall not be given one (DS-F16).
+        if !table.replicas().is_empty() || table.global_table_version().is_some() {
+            return refuse(
+                "the table is a global table: AWS replicates it already, and a second copy would fight the first",
+                "write mode = \"observe\" for this store, under a new id",
+            );
+        }
         let stream = table.stream_specification().filter(|s| s.stream_enabled());
         match stream.and_then(|s| s.stream_view_type()) {
             Some(StreamViewType::NewAndOldImages | StreamViewType::NewImage) => {}
@@ -136,12 +143,6 @@ impl Table {
                 );
             }
             None => return refuse("the table has no stream", "enable it with NEW_AND_OLD_IMAGES"),
-        }
-        if !table.replicas().is_empty() {
-            return refuse(
-                "the table is a global table: AWS replicates it already",
-                "do not copy it a second time; remove this store",
-            );
         }
         let standby = self.describe(&self.target, &self.settings.standby_table, "standby").await?;
         if schema(table.key_schema()) != schema(standby.key_schema()) {
@@ -170,7 +171,7 @@ impl Table {
 }
 
 /// The table's stream, if it is on.
-fn stream_of(table: &TableDescription) -> Option<String> {
+pub(super) fn stream_of(table: &TableDescription) -> Option<String> {
     let on = table.stream_specification().is_some_and(aws_sdk_dynamodb::types::StreamSpecification::stream_enabled);
     table.latest_stream_arn().filter(|_| on).map(str::to_owned)
 }

@@ -36,11 +36,13 @@ impl Role {
     }
 }
 
-/// A replicated table in the configuration.
+/// A table in the configuration.
 #[derive(Debug, Clone)]
 pub struct StoreSpec {
     /// The store's id.
     pub id: String,
+    /// `replicate` or `observe`.
+    pub mode: String,
     /// The table in prodX, and in prodY unless `standby_table` is given.
     pub table: String,
     /// The table in prodY, when it has another name.
@@ -54,7 +56,19 @@ pub struct StoreSpec {
 impl StoreSpec {
     /// A store whose id is the name of its table.
     pub fn table(name: &str) -> Self {
-        Self { id: name.into(), table: name.into(), standby_table: None, rpo: None, more: String::new() }
+        Self {
+            id: name.into(),
+            mode: "replicate".into(),
+            table: name.into(),
+            standby_table: None,
+            rpo: None,
+            more: String::new(),
+        }
+    }
+
+    /// The same, of a global table.
+    pub fn global(name: &str) -> Self {
+        Self { mode: "observe".into(), ..Self::table(name) }
     }
 
     /// The same store with its own objective.
@@ -117,7 +131,7 @@ impl ConfigSpec {
         line(format!("tokens_file = {}", quoted(&tokens_file.to_string_lossy())));
         for store in &self.stores {
             line("\n[[store]]".into());
-            line(format!("id = {}\nkind = \"dynamodb\"\nmode = \"replicate\"", quoted(&store.id)));
+            line(format!("id = {}\nkind = \"dynamodb\"\nmode = {}", quoted(&store.id), quoted(&store.mode)));
             line(format!("table = {}", quoted(&store.table)));
             if let Some(table) = &store.standby_table {
                 line(format!("standby_table = {}", quoted(table)));
