@@ -17,7 +17,7 @@ use super::seed::{self, Policy};
 use super::state::Touched;
 use super::{StoreState, Transition};
 use crate::change::{Difference, Lane, LaneKind, SourceTime};
-use crate::watermark::{LanePhase, Seed, VerifyRun};
+use crate::watermark::{DirtyRecord, LanePhase, Seed, VerifyRun};
 
 /// How a store is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,15 +177,18 @@ impl StoreState {
         touched.compared = Some(self.record.epoch);
         let Some(run) = &mut self.record.verify_run else { return };
         run.ended_at = Some(now);
-        let began = run.started_at;
+        let (began, partial) = (run.started_at, run.partial);
         if !complete {
             return;
         }
         self.record.verified_at = Some(now);
-        let healed = |dirty: &crate::watermark::DirtyRecord| dirty.seen_at.unwrap_or(dirty.found_at) < began;
+        let healed = |dirty: &DirtyRecord| {
+            let sees = !partial || dirty.what != Some(Difference::Differs);
+            sees && dirty.seen_at.unwrap_or(dirty.found_at) < began
+        };
         touched.mended = self.dirty.iter().filter(|(_, dirty)| healed(dirty)).map(|(key, _)| key.clone()).collect();
         self.dirty.retain(|_, dirty| !healed(dirty));
-        if self.dirty.is_empty() {
+        if self.dirty.is_empty() && !partial {
             self.record.whole_at = self.record.whole_at.max(Some(began));
         }
     }

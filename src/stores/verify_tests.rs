@@ -133,3 +133,16 @@ fn a_re_seed_ends_it_and_forgets_what_it_found() {
     assert_eq!(state.record.verify_run.as_ref().and_then(|run| run.ended_at), Some(at(9)));
     let _: Option<&LaneRecord> = state.lanes.get(&Lane::tail("a")).filter(|lane| lane.method == Method::Assumed);
 }
+
+#[test]
+fn what_was_compared_in_part_is_no_proof_of_the_whole() {
+    let mut state = seeded();
+    state.dirty.insert(Key("a".into()), dirty(Difference::Differs, at(150)));
+    state.dirty.insert(Key("b".into()), dirty(Difference::Missing, at(150)));
+    let run = VerifyRun { started_at: at(200), partial: true, ..VerifyRun::default() };
+    state.apply(&begin(&state, run, &POLICY), at(200));
+    state.apply(&Transition::Verified { complete: true }, at(210));
+    assert_eq!(state.dirty.keys().collect::<Vec<_>>(), [&Key("a".into())], "it may differ where nobody looked");
+    state.dirty.clear();
+    assert_eq!(state.record.whole_at, Some(at(1)));
+}

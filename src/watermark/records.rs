@@ -185,6 +185,9 @@ pub struct VerifyRun {
     /// How many items of the standby an operator allowed a repair to delete, beyond what the guard lets pass.
     #[serde(default)]
     pub allowed: u64,
+    /// Only some attributes are compared: that nothing differs proves less than the whole.
+    #[serde(default)]
+    pub partial: bool,
 }
 
 /// A verification that an operator asked for and that has not begun.

@@ -31,7 +31,8 @@ impl Table {
         self.learn_capacity().await?;
         let total = table.item_count().and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
         tracing::info!(store = %self.id, items = total, repair = run.repair, "a verification begins");
-        Ok(verify::begin(state, VerifyRun { total, ..run }, &self.settings.seed))
+        let partial = self.settings.verify.attributes.is_some();
+        Ok(verify::begin(state, VerifyRun { total, partial, ..run }, &self.settings.seed))
     }
 
     /// The attributes that are compared; `None`: all.
