@@ -239,7 +239,7 @@ fn open_index(
 
 fn open_store(config: &StoreConfig, aws: &Aws) -> Open {
     let store = config.settings.open(&config.id, aws);
-    let terms = Terms { objective: config.rpo, period: store.rhythm().poll_max };
+    let terms = Terms { objective: config.rpo, period: store.period() };
     Open { store, terms }
 }
 

@@ -14,19 +14,19 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::canary::Canaries;
 use super::copy::{Command, Watched};
 use super::lane::{Agenda, OpenLane};
 use super::order::{Order, Ticket};
-use super::pace::backoff;
 use super::pending::Pending;
 use super::recent::Recent;
 use super::suspects::Suspect;
 use super::verify::{HOLD, Verification};
 use super::{Deps, Valve, View};
 use crate::change::{Change, Gap, Key, Lane, Page, Read, Stamp};
-use crate::stores::contract::{Applied, Compared, Mode, Rhythm, Spot, Touched};
+use crate::stores::contract::{Applied, Compared, Mode, Rhythm, Spot};
 use crate::stores::{Replicate, Store, StoreError, StoreState, Transition};
-use crate::watermark::{CommitError, LanePhase, Seed};
+use crate::watermark::{CommitError, LanePhase};
 
 /// Changes read and not yet durable, at most: enough for some hundred full batches, small enough to redo in a second.
 pub(super) const MOST_OUTSTANDING: usize = 10_000;
@@ -49,6 +49,7 @@ pub(super) enum Event {
     Committed { pending: Pending, result: Result<(), CommitError> },
     Surveyed { result: Result<Vec<Transition>, StoreError> },
     Looked { suspects: Vec<Suspect>, result: Result<Compared, StoreError> },
+    Canary { results: super::canary::Written },
 }
 
 /// A parked change that is tried again from time to time.
@@ -76,7 +77,7 @@ pub(super) struct Driver {
     pub(super) applies: usize,
     pub(super) surveying: bool,
     pub(super) next_survey: Duration,
-    survey_failures: u32,
+    pub(super) survey_failures: u32,
     pub(super) outstanding: usize,
     pub(super) bytes: usize,
     /// Until when writes of a former process may still land.
@@ -85,6 +86,7 @@ pub(super) struct Driver {
     pub(super) write_gate: Duration,
     pub(super) write_failures: u32,
     pub(super) troubles: super::trouble::Troubles,
+    pub(super) canaries: Option<Canaries>,
     pub(super) last_progress: Option<Stamp>,
     pub(super) source_answered: Option<Stamp>,
     pub(super) recent: Recent,
@@ -94,7 +96,7 @@ pub(super) struct Driver {
     pub(super) next_show: Duration,
     /// The last showing was left out: it is due.
     pub(super) hidden: bool,
-    valve: watch::Receiver<Valve>,
+    pub(super) valve: watch::Receiver<Valve>,
     pub(super) view: watch::Sender<View>,
     stop: CancellationToken,
 }
@@ -113,6 +115,7 @@ impl Driver {
         let now = deps.clock.now().mono;
         // A process that did not stop cleanly may have left writes that are still on their way (LE-4).
         let former_strays = if deps.clean_start { Duration::ZERO } else { now + rhythm.max_request_life };
+        let canaries = Canaries::of(&store, &state, deps.ids.as_ref());
         let mut driver = Self {
             order: Order::new(rhythm.max_request_life),
             store,
@@ -138,6 +141,7 @@ impl Driver {
             write_gate: former_strays,
             write_failures: 0,
             troubles: super::trouble::Troubles::default(),
+            canaries,
             last_progress: None,
             source_answered: None,
             recent: Recent::default(),
@@ -227,6 +231,7 @@ impl Driver {
         let now = self.deps.clock.now();
         if !closed {
             self.start_survey(now);
+            self.start_canary(now);
             self.start_reads(now);
             self.retry_parked(now);
             self.start_applies(now);
@@ -304,6 +309,7 @@ impl Driver {
             Event::Committed { pending, result } => self.on_committed(pending, result, now),
             Event::Surveyed { result } => self.on_surveyed(result, now),
             Event::Looked { suspects, result } => self.on_looked(suspects, result, now),
+            Event::Canary { results } => self.on_canary(results, now),
         }
     }
 
@@ -329,18 +335,20 @@ impl Driver {
                         let run = self.rhythm.empty_run;
                         let lane = &mut self.lanes[at];
                         if let Some(tip) = lane.empties.empty(asked_at, run) {
-                            lane.window.push_tip(tip);
+                            lane.window.push_tip(tip, Canaries::worth(self.canaries.as_ref(), tip));
                             lane.moved = true;
                             self.pending.tip(now.mono);
                         }
                         lane.gave_all(asked.mono);
                         lane.due = now.mono + lane.pace.empty();
+                        self.note_page(at, asked, None);
                     }
                     Read::End { children } => {
                         let lane = &mut self.lanes[at];
                         lane.window.push_end(children);
                         (lane.ended, lane.moved) = (true, true);
                         self.pending.urgent();
+                        self.note_end(at, false);
                     }
                     Read::Lost { why } => self.on_lost(at, why, now),
                     Read::Part(_) => {}
@@ -368,29 +376,37 @@ impl Driver {
     }
 
     fn on_records(&mut self, at: usize, asked: Stamp, page: Page, now: Stamp) {
-        self.deps.meter.read(page.changes.len() as u64);
-        self.outstanding += page.changes.len();
+        let canaries: Vec<_> = page.changes.iter().map(|change| self.sighting(change)).collect();
+        let own = canaries.iter().flatten().count();
+        self.deps.meter.read((page.changes.len() - own) as u64);
         let lane = &mut self.lanes[at];
         lane.empties.broken();
         lane.due = now.mono + lane.pace.records(page.full);
-        let through = self.state.lanes.get(&lane.lane).and_then(|r| r.through);
-        for change in page.changes {
+        let name = lane.lane.clone();
+        let through = self.state.lanes.get(&name).and_then(|r| r.through);
+        for (change, canary) in page.changes.into_iter().zip(canaries) {
             self.acquit(&change.key, now);
-            let lane = &mut self.lanes[at];
             if let Some(through) = through
+                && canary.is_none()
                 && change.at.floor_to_second() + Duration::from_secs(1) <= through
             {
-                self.pending.violation(&lane.lane, change.at, through);
+                self.pending.violation(&name, change.at, through);
             }
-            self.bytes += change.size;
+            let lane = &mut self.lanes[at];
             self.recent.read(&change.key, now.mono);
             lane.read_from = Some(change.position.clone());
             let entry = lane.window.push_change(change.position.clone(), change.at, change.size);
+            if canary.is_some_and(|canary| self.on_sighting((at, entry), &canary, change.at, asked, now)) {
+                continue;
+            }
+            self.outstanding += 1;
+            self.bytes += change.size;
             self.order.push(Ticket { lane: at, entry }, change);
         }
         if !page.full {
             self.lanes[at].gave_all(asked.mono);
         }
+        self.note_page(at, asked, Some(page.full));
     }
 
     fn on_lost(&mut self, at: usize, why: Gap, now: Stamp) {
@@ -399,102 +415,5 @@ impl Driver {
         tracing::error!(store = %self.store.id(), gap = %why.sentence(), "history is lost; the watermark is frozen until a re-seed");
         let lane = lane.lane.clone();
         self.decide(&Transition::Lose { lane, gap: why }, now);
-    }
-
-    /// Carries out a decision in memory and marks what it touched for the next commit, which is at once.
-    pub(super) fn decide(&mut self, transition: &Transition, now: Stamp) {
-        let before = self.state.record.clone();
-        let touched = self.state.apply(transition, now.wall);
-        let parent = match transition {
-            Transition::Drain { lane, .. } => self.by_lane.get(lane).and_then(|at| self.lanes[*at].proved),
-            _ => None,
-        };
-        if let Some(epoch) = touched.left {
-            self.pending.clear_epoch(self.store.id(), epoch);
-        }
-        if let Some(epoch) = touched.copied {
-            self.pending.clear_copy(self.store.id(), epoch);
-        }
-        if let Some(epoch) = touched.compared {
-            self.pending.clear_seen(self.store.id(), epoch);
-        }
-        self.pending.mended.extend(touched.mended.iter().cloned());
-        for key in &touched.unparked {
-            self.parked.remove(key);
-            self.pending.parked.insert(key.clone());
-        }
-        if self.state.parked.is_empty() {
-            self.troubles.parked.cleared();
-        }
-        self.detach(&touched);
-        // A lane that should have been in the minimum when the watermark passed it.
-        if let Some(published) = self.state.record.through.filter(|_| self.state.record.seed != Seed::Pending) {
-            for (lane, record) in touched.lanes.iter().filter_map(|l| Some((l, self.state.lanes.get(l)?))) {
-                let live = matches!(record.phase, LanePhase::Waiting | LanePhase::Reading) && lane.is_tail();
-                if live && record.through.is_none_or(|through| through < published) {
-                    self.pending.unseen(lane, record.through.unwrap_or(record.first_seen), published);
-                }
-            }
-        }
-        self.open_lanes(&touched.lanes, parent);
-        if before != self.state.record || touched != Touched::default() {
-            self.pending.decision(touched);
-        }
-    }
-
-    /// Lets go of lanes that are none any more, and, in a new epoch, of all that do not go on as they were.
-    fn detach(&mut self, touched: &Touched) {
-        let goes_on = |lane: &Lane| self.state.lanes.get(lane).is_some_and(|record| !record.initial);
-        let mut gone: Vec<Lane> = touched.retired.clone();
-        if touched.left.is_some() {
-            gone.extend(self.by_lane.keys().filter(|lane| !lane.is_tail() || !goes_on(lane)).cloned());
-        }
-        for lane in gone {
-            if let Some(at) = self.by_lane.remove(&lane) {
-                (self.lanes[at].detached, self.lanes[at].ended) = (true, true);
-                self.verification.suspects.leave(at);
-            }
-        }
-    }
-
-    /// Makes an [`OpenLane`] of every one of these lanes that may be read and is not yet.
-    fn open_lanes(&mut self, lanes: &[Lane], proved: Option<Stamp>) {
-        for (lane, record) in lanes.iter().filter_map(|lane| Some((lane, self.state.lanes.get(lane)?))) {
-            if record.phase == LanePhase::Reading && !self.by_lane.contains_key(lane) {
-                self.by_lane.insert(lane.clone(), self.lanes.len());
-                self.agenda.add(Duration::ZERO, self.lanes.len());
-                self.lanes.push(OpenLane::new(lane.clone(), record.position.clone(), proved, &self.rhythm));
-            }
-        }
-    }
-
-    fn on_surveyed(&mut self, result: Result<Vec<Transition>, StoreError>, now: Stamp) {
-        self.surveying = false;
-        match result {
-            Ok(transitions) => {
-                self.survey_failures = 0;
-                self.source_answered = Some(now);
-                self.troubles.survey.cleared();
-                self.next_survey = now.mono + self.rhythm.survey_every;
-                for transition in &transitions {
-                    if let Transition::Break(gap) | Transition::Lose { gap, .. } = transition
-                        && self.state.record.gap.is_none()
-                    {
-                        tracing::error!(store = %self.store.id(), gap = %gap.sentence(), "history is lost; the watermark is frozen until a re-seed");
-                    }
-                    self.decide(transition, now);
-                }
-                if !transitions.is_empty() {
-                    // What was just decided may make more to decide, once it is durable.
-                    self.next_survey = now.mono;
-                }
-            }
-            Err(error) => {
-                self.survey_failures = self.survey_failures.saturating_add(1);
-                self.deps.meter.error(error.class);
-                self.troubles.survey.failed(&error.chain(), "survey of prodX failed");
-                self.next_survey = now.mono + backoff(self.survey_failures, self.deps.ids.fresh()[0]);
-            }
-        }
     }
 }

@@ -7,7 +7,9 @@
 //! commit, a survey) is a future that it waits for, so no lock guards the state and no step can be half done. What it
 //! decides is pure and tested alone: the window of a lane, the order per key, the pace of reads.
 
+mod canary;
 mod copy;
+mod decisions;
 mod driver;
 mod fleet;
 mod lane;
@@ -49,7 +51,7 @@ pub trait Meter: Send + Sync {
     fn latency(&self, after: Duration);
     /// A published watermark was wrong.
     fn violation(&self);
-    /// A canary was seen in the standby this long after it was sent to the source.
+    /// A canary was seen this long after it was written in the source.
     fn canary_roundtrip(&self, after: Duration) {
         let _ = after;
     }

@@ -181,6 +181,7 @@ impl Driver {
             return;
         }
         self.advance_lanes(now);
+        self.advance_canaries(now);
         let store = Arc::clone(&self.store);
         for transition in Self::replicate(&store).proceed(&self.state, now.wall, self.deps.skew()) {
             self.decide(&transition, now);
@@ -280,7 +281,7 @@ impl Driver {
             .iter()
             .filter(|l| l.lane.is_tail() && !l.detached)
             .filter(|l| self.state.lanes.get(&l.lane).is_some_and(|record| record.phase == LanePhase::Reading));
-        open.map(|l| l.proved).min_by_key(|proved| proved.map(|p| p.mono)).flatten()
+        self.with_canaries(open.map(|l| l.proved).min_by_key(|proved| proved.map(|p| p.mono)).flatten())
     }
 
     fn transaction(&self, pending: &Pending, violation: Option<Violation>) -> Txn {

@@ -35,6 +35,9 @@ pub(super) struct Troubles {
     pub(super) standby: Trouble,
     pub(super) index: Trouble,
     pub(super) parked: Trouble,
+    pub(super) canary: Trouble,
+    pub(super) missing: Trouble,
+    pub(super) assumptions: Trouble,
     pub(super) copy: Trouble,
 }
 
@@ -47,6 +50,9 @@ impl Troubles {
             ("writing prodY", &self.standby),
             ("index", &self.index),
             ("parked", &self.parked),
+            ("writing a canary to prodX", &self.canary),
+            ("canaries", &self.missing),
+            ("assumptions", &self.assumptions),
             ("copying", &self.copy),
         ];
         let texts: Vec<String> =

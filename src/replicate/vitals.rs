@@ -13,7 +13,8 @@ const SHOW_EVERY: Duration = Duration::from_millis(50);
 impl Driver {
     /// How long there is nothing to do, at most a second so that the vital signs stay fresh.
     pub(super) fn nap(&self, closed: bool) -> Duration {
-        let now = self.deps.clock.now().mono;
+        let stamp = self.deps.clock.now();
+        let now = stamp.mono;
         let mut wake = if self.hidden { self.next_show } else { now + Duration::from_secs(1) };
         if !closed {
             let room = self.outstanding < MOST_OUTSTANDING && self.bytes < MOST_BYTES && self.reads < MOST_READS;
@@ -22,7 +23,8 @@ impl Driver {
                 Some(self.next_survey).filter(|_| !self.surveying && !self.committing && !self.pending.decisions());
             let parked = self.parked.values().map(|p| p.due).min();
             let gate = Some(self.write_gate).filter(|at| *at > now && self.order.has_ready());
-            for at in [due, self.order.next_wake(), survey, parked, gate].into_iter().flatten() {
+            for at in [due, self.order.next_wake(), survey, parked, gate, self.canary_due(stamp)].into_iter().flatten()
+            {
                 wake = wake.min(at);
             }
         }
@@ -65,6 +67,7 @@ impl Driver {
             *have = view;
             changed
         });
+        let canary = self.canary_signs(now);
         let progress = self.progress(now);
         let copy = self.copy_words(progress.as_ref());
         let troubles =
@@ -82,6 +85,8 @@ impl Driver {
                 trouble: troubles.filter(|_| !(closed && at_rest)),
                 progress,
                 about: None,
+                canary,
+                assumptions: Some(self.assumptions()),
             },
         );
     }

@@ -19,7 +19,7 @@ enum Entry {
     Change { position: Position, at: SourceTime, size: usize, settled: bool },
     Image { size: usize, settled: bool },
     Page(PageMark),
-    Tip { asked_at: Stamp },
+    Tip { asked_at: Stamp, worth: Worth },
     End { children: Vec<LaneSeed> },
 }
 
@@ -34,6 +34,17 @@ pub(super) struct PageMark {
     pub(super) orphans: u64,
     /// Keys that differ no more.
     pub(super) mended: Vec<Key>,
+}
+
+/// What the proof of a tip is worth (DS-12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// All that DS-11 says.
+    Full,
+    /// That, and no more than this.
+    UpTo(SourceTime),
+    /// It says when the lane was read, and nothing about what is in it.
+    Nothing,
 }
 
 /// The window.
@@ -91,12 +102,12 @@ impl Window {
     }
 
     /// Adds the proof that the lane had nothing more as of `asked_at` (DS-10).
-    pub(super) fn push_tip(&mut self, asked_at: Stamp) {
+    pub(super) fn push_tip(&mut self, asked_at: Stamp, worth: Worth) {
         // Of two tips with nothing between them only the newer one says anything.
-        if let Some(Entry::Tip { asked_at: last }) = self.entries.back_mut() {
-            *last = asked_at;
+        if let Some(Entry::Tip { asked_at: last, worth: lately }) = self.entries.back_mut() {
+            (*last, *lately) = (asked_at, worth);
         } else {
-            self.push(Entry::Tip { asked_at });
+            self.push(Entry::Tip { asked_at, worth });
         }
     }
 
@@ -163,9 +174,14 @@ impl Window {
                     progress.raise(verified(*at, rhythm), Method::Verified);
                     progress.changes += 1;
                 }
-                Entry::Tip { asked_at } => {
+                Entry::Tip { asked_at, worth } => {
                     let asked = asked_at.wall.min(now.wall - now.since(*asked_at));
-                    progress.raise(asked - rhythm.propagation - skew, Method::Assumed);
+                    let through = asked - rhythm.propagation - skew;
+                    match worth {
+                        Worth::Full => progress.raise(through, Method::Assumed),
+                        Worth::UpTo(most) => progress.raise(through.min(*most), Method::Assumed),
+                        Worth::Nothing => {}
+                    }
                     progress.tip = Some(*asked_at);
                 }
                 Entry::End { children } => progress.end = Some(children.clone()),
@@ -248,7 +264,7 @@ mod tests {
     fn ds11_a_tip_waits_for_what_was_read_before_it() {
         let mut w = Window::default();
         let a = w.push_change(pos(1), at(100), 8);
-        w.push_tip(stamp(200));
+        w.push_tip(stamp(200), Worth::Full);
         assert!(w.advance(&rhythm(), Duration::ZERO, stamp(1000)).is_empty());
         w.settle(a);
         let p = w.advance(&rhythm(), Duration::ZERO, stamp(1000));
@@ -260,7 +276,7 @@ mod tests {
     fn ds11_the_better_of_record_and_tip_counts() {
         let mut w = Window::default();
         let a = w.push_change(pos(1), at(195), 8);
-        w.push_tip(stamp(200));
+        w.push_tip(stamp(200), Worth::Full);
         w.settle(a);
         assert_eq!(
             w.advance(&rhythm(), Duration::ZERO, stamp(1000)).through,
@@ -294,16 +310,30 @@ mod tests {
     #[test]
     fn a5_a_clock_ahead_of_the_source_makes_a_tip_worth_less() {
         let mut w = Window::default();
-        w.push_tip(stamp(200));
+        w.push_tip(stamp(200), Worth::Full);
         let p = w.advance(&rhythm(), Duration::from_secs(3), stamp(1000));
         assert_eq!(p.through, Some((SourceTime::from_secs(187), Method::Assumed)));
+    }
+
+    #[test]
+    fn ds12_a_tip_is_worth_no_more_than_it_was_said_to_be() {
+        let through = |worth| {
+            let mut w = Window::default();
+            w.push_tip(stamp(200), worth);
+            let p = w.advance(&rhythm(), Duration::ZERO, stamp(1000));
+            assert_eq!(p.tip, Some(stamp(200)), "it was read all the same");
+            p.through.map(|(through, _)| through)
+        };
+        assert_eq!(through(Worth::UpTo(SourceTime::from_secs(150))), Some(SourceTime::from_secs(150)));
+        assert_eq!(through(Worth::UpTo(SourceTime::from_secs(195))), Some(SourceTime::from_secs(190)));
+        assert_eq!(through(Worth::Nothing), None);
     }
 
     #[test]
     fn rp5_a_step_of_the_wall_clock_while_a_tip_waits_credits_nothing() {
         for (then, now) in [(3_800, 210), (200, 3_810)] {
             let mut w = Window::default();
-            w.push_tip(Stamp { wall: SourceTime::from_secs(then), ..stamp(200) });
+            w.push_tip(Stamp { wall: SourceTime::from_secs(then), ..stamp(200) }, Worth::Full);
             let now = Stamp { wall: SourceTime::from_secs(now), ..stamp(210) };
             let p = w.advance(&rhythm(), Duration::ZERO, now);
             assert_eq!(p.through, Some((SourceTime::from_secs(190), Method::Assumed)));
@@ -315,7 +345,7 @@ mod tests {
         let mut w = Window::default();
         let a = w.push_change(pos(1), at(100), 8);
         for s in 0..1000 {
-            w.push_tip(stamp(s));
+            w.push_tip(stamp(s), Worth::Full);
         }
         w.settle(a);
         assert_eq!(w.advance(&rhythm(), Duration::ZERO, stamp(1000)).tip, Some(stamp(999)));

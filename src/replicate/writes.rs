@@ -36,7 +36,7 @@ impl Driver {
         let jitter = self.deps.ids.fresh()[0];
         let pause = |failures: u32| backoff(failures, jitter);
         let mut slow = false;
-        let mut done = 0;
+        let (mut done, mut canaries) = (0, 0);
         let missing = std::iter::repeat(Outcome::Retry(Class::Unknown));
         for (change, outcome) in changes.iter().zip(applied.outcomes.into_iter().chain(missing)) {
             let durable = outcome == Outcome::Done;
@@ -49,8 +49,10 @@ impl Driver {
                 done += 1;
                 self.unpark(&change.key);
                 self.mend(&change.key);
+                let ours = self.sighting(change).is_some();
+                canaries += u64::from(ours);
                 // An image of a copy has no commit time to be late after.
-                if resolved.settled.last().is_none_or(|ticket| self.lanes[ticket.lane].lane.is_tail()) {
+                if !ours && resolved.settled.last().is_none_or(|ticket| self.lanes[ticket.lane].lane.is_tail()) {
                     self.deps.meter.latency(now.wall.since(change.at));
                 }
             }
@@ -66,7 +68,7 @@ impl Driver {
             self.settle(&resolved.settled, now);
         }
         if done > 0 {
-            self.deps.meter.applied(done);
+            self.deps.meter.applied(done - canaries);
             self.last_progress = Some(now);
         }
         if slow {

@@ -58,9 +58,7 @@ fn the_shape_is_the_published_one() {
             last_progress: Some(at(2)),
             source_answered: Some(at(2)),
             retention_headroom: Some(Duration::from_secs(80_000)),
-            progress: None,
-            trouble: None,
-            about: None,
+            ..Vitals::default()
         },
     );
     let told = serde_json::to_value(status(&marks(record(), Some(at(2))), &board, at(5))).unwrap();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::canary::Canary;
 use super::{Observe, StoreError};
 use crate::change::{
     Change, Class, Difference, Finding, Key, Lane, Method, Outcome, Position, Read, SourceTime, Stamp, StoreId,
@@ -32,6 +33,11 @@ pub trait Store: Send + Sync {
 
     /// How often it is looked at, and the numbers its proofs rest on.
     fn rhythm(&self) -> Rhythm;
+
+    /// The longest time between two proofs while all is well.
+    fn period(&self) -> Duration {
+        self.rhythm().poll_max
+    }
 
     /// The watermark that the state proves, and how it is founded; `None` when nothing is proved. Pure.
     fn watermark(&self, state: &StoreState) -> Option<(SourceTime, Method)>;
@@ -142,6 +148,11 @@ pub trait Replicate: Send + Sync {
     /// A key for a human: what [`Replicate::encode`] gave of its removal. `None` when it cannot be told.
     fn key_text(&self, body: &[u8]) -> Option<String> {
         let _ = body;
+        None
+    }
+
+    /// Its canaries, if it is to have any.
+    fn canary(&self) -> Option<&dyn Canary> {
         None
     }
 

@@ -3,6 +3,7 @@
 //! Invariant: kinds never import each other, and the spine (replicate, watermark, rpo, promote, serve) never names one.
 //! `rm -r` of a folder and its line here removes a kind.
 
+pub mod canary;
 pub mod contract;
 pub mod dynamodb;
 pub mod observe;

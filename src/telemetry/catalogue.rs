@@ -44,7 +44,7 @@ pub struct Family {
 /// From a change's commit in prodX to its being durable in prodY.
 const LATENCY: &[f64] =
     &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
-/// From a canary's being sent to prodX to its being seen in prodY.
+/// From a canary's being sent to its having come by.
 const CANARY: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0];
 /// A synced write: tenths of a millisecond on a good disk, seconds on one that is about to page somebody.
 const COMMIT: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -118,7 +118,22 @@ families! {
         "From the commit of a change in prodX to its being durable in prodY, seconds; includes the difference of the two clocks.";
     /// OB-1, DS-12.
     CANARY_ROUNDTRIP = "canary_roundtrip_seconds", Shape::Histogram(CANARY), STORE,
-        "From a canary's being sent to prodX to its being seen in prodY, seconds, each canary once; includes the pause between two looks.";
+        "From a canary's write in prodX to its being seen, seconds, each canary once. Mode observe: from its being sent to its being in prodY, with the pause between two looks. Mode replicate: from prodX's acknowledgement until it was read from the stream with everything before it durable in prodY.";
+    /// A3, measured.
+    STORE_PROPAGATION = "store_propagation_seconds", Shape::Gauge, &["store", "kind", "quantile"],
+        "From the acknowledgement of a canary to its being visible in the stream, seconds, quantiles 0.5 and 0.99 of the last day or since the start. Rounded up to the next read. Absent without canaries.";
+    /// A3, measured.
+    STORE_PROPAGATION_MAX = "store_propagation_seconds_max", Shape::Gauge, STORE,
+        "The longest from the acknowledgement of a canary to its being visible in the stream, seconds, of the last day or since the start. Must stay below the assumption propagation. Absent without canaries.";
+    /// A1, measured.
+    STORE_EMPTY_RUN_MAX = "store_empty_run_max", Shape::Gauge, STORE,
+        "The most empty answers in a row before a canary that had to be visible by the assumption propagation, of the last day or since the start. The assumption empty_run must be greater by more than 2. Absent without canaries.";
+    /// A2, A3.
+    STORE_ASSUMPTION = "store_assumption_seconds", Shape::Gauge, &["store", "kind", "assumption"],
+        "What the store's proofs assume, seconds, as configured: propagation, publish, max_request_life.";
+    /// A1.
+    STORE_ASSUMPTION_EMPTY_RUN = "store_assumption_empty_run", Shape::Gauge, STORE,
+        "So many empty answers in a row are taken for the tip of a shard, as configured: empty_run.";
     /// RP-7.
     APP_RPO = "app_rpo_seconds", Shape::Gauge, &[],
         "The worst store's achieved RPO, seconds. Absent when any store has none.";

@@ -13,7 +13,7 @@ use super::metrics::{histograms, registered};
 use crate::change::{Severity, Stamp, StoreId};
 use crate::rpo::Terms;
 use crate::rpo::{Rpo, State, assess, assess_app};
-use crate::watermark::{Board, Watermarks};
+use crate::watermark::{Board, Vitals, Watermarks};
 
 /// The content type of the exposition.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -152,6 +152,7 @@ fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
     ]
     .map(|family| gauges(registry, &family));
     let states = gauges(registry, &catalogue::STORE_STATE);
+    let canaries = Canaries::new(registry);
     for ((id, kind, _), verdict) in scrape.stores.iter().zip(verdicts) {
         let labels = [id.as_str(), *kind];
         // Absent, never zero: a series is made only when there is a value.
@@ -169,6 +170,7 @@ fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
         set(&backlog, Some(vitals.backlog_items as f64));
         set(&failed, Some(vitals.failed_items as f64));
         set(&headroom, vitals.retention_headroom.map(|d| d.as_secs_f64()));
+        canaries.set(labels, &vitals);
         let compared = scrape.marks.stores.get(id).and_then(|mark| mark.record.verified_at);
         set(&divergent, (compared.is_some() || vitals.divergent > 0).then_some(vitals.divergent as f64));
         set(&verified, compared.map(|at| at.as_secs_f64()));
@@ -180,6 +182,51 @@ fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
             let holds = f64::from(u8::from(state == verdict.state));
             states.with_label_values(&[id.as_str(), *kind, state.label()]).set(holds);
         }
+    }
+}
+
+/// What canaries measured, beside what is assumed.
+struct Canaries {
+    propagation: GaugeVec,
+    longest: GaugeVec,
+    empty_run: GaugeVec,
+    assumption: GaugeVec,
+    assumed_run: GaugeVec,
+}
+
+impl Canaries {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            propagation: gauges(registry, &catalogue::STORE_PROPAGATION),
+            longest: gauges(registry, &catalogue::STORE_PROPAGATION_MAX),
+            empty_run: gauges(registry, &catalogue::STORE_EMPTY_RUN_MAX),
+            assumption: gauges(registry, &catalogue::STORE_ASSUMPTION),
+            assumed_run: gauges(registry, &catalogue::STORE_ASSUMPTION_EMPTY_RUN),
+        }
+    }
+
+    fn set(&self, [store, kind]: [&str; 2], vitals: &Vitals) {
+        let signs = &vitals.canary;
+        for (quantile, took) in [("0.5", signs.visible_p50), ("0.99", signs.visible_p99)] {
+            if let Some(took) = took {
+                self.propagation.with_label_values(&[store, kind, quantile]).set(took.as_secs_f64());
+            }
+        }
+        if let Some(took) = signs.visible_max {
+            self.longest.with_label_values(&[store, kind]).set(took.as_secs_f64());
+        }
+        if let Some(pages) = signs.empty_run_max {
+            self.empty_run.with_label_values(&[store, kind]).set(f64::from(pages));
+        }
+        let Some(assumed) = &vitals.assumptions else { return };
+        for (name, value) in [
+            ("propagation", assumed.propagation),
+            ("publish", assumed.publish),
+            ("max_request_life", assumed.max_request_life),
+        ] {
+            self.assumption.with_label_values(&[store, kind, name]).set(value.as_secs_f64());
+        }
+        self.assumed_run.with_label_values(&[store, kind]).set(f64::from(assumed.empty_run));
     }
 }
 

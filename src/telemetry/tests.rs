@@ -7,7 +7,7 @@ use super::scrape::PHASES;
 use super::*;
 use crate::change::{Class, Method, SourceTime, Stamp, StoreId};
 use crate::rpo::Terms;
-use crate::watermark::{Board, Mark, Seed, StoreRecord, Vitals, Watermarks};
+use crate::watermark::{Assumptions, Board, CanarySigns, Mark, Seed, StoreRecord, Vitals, Watermarks};
 
 const AT: i64 = 1_763_900_527_000;
 
@@ -51,9 +51,26 @@ fn fixed() -> (Watermarks, Board, Vec<(StoreId, &'static str, Terms)>) {
             last_progress: Some(ago(1)),
             source_answered: Some(ago(1)),
             retention_headroom: Some(Duration::from_secs(80_000)),
-            progress: None,
+            progress: Some(crate::watermark::Progress {
+                what: "scan",
+                done: 3,
+                total: 9,
+                eta: Some(Duration::from_secs(4)),
+            }),
             trouble: None,
             about: None,
+            canary: CanarySigns {
+                visible_p50: Some(Duration::from_millis(250)),
+                visible_p99: Some(Duration::from_millis(900)),
+                visible_max: Some(Duration::from_millis(1200)),
+                empty_run_max: Some(1),
+            },
+            assumptions: Some(Assumptions {
+                propagation: Duration::from_secs(10),
+                publish: Duration::from_secs(1),
+                max_request_life: Duration::from_secs(10),
+                empty_run: 3,
+            }),
         },
     );
     (marks, board, vec![(id("orders"), "dynamodb", terms(30)), (id("users"), "dynamodb", terms(60))])

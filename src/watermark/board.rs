@@ -40,6 +40,36 @@ pub struct Vitals {
     pub trouble: Option<String>,
     /// What the store is and how it is set, for a human, even when all is well; `None` when there is nothing to say.
     pub about: Option<String>,
+    /// What its canaries measured.
+    pub canary: CanarySigns,
+    /// What its proofs rest on; `None` before the driver said so.
+    pub assumptions: Option<Assumptions>,
+}
+
+/// What the canaries of a store measured over the last day; nothing before the first was seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CanarySigns {
+    /// Half of them were visible to readers within this after their commit.
+    pub visible_p50: Option<Duration>,
+    /// 99 of 100 were.
+    pub visible_p99: Option<Duration>,
+    /// The longest that one took (A3).
+    pub visible_max: Option<Duration>,
+    /// The most empty answers before one that had to be visible (A1).
+    pub empty_run_max: Option<u32>,
+}
+
+/// What the proofs of a store rest on: numbers of the configuration that nobody promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assumptions {
+    /// A commit is visible within this (A3).
+    pub propagation: Duration,
+    /// Records become visible out of order of their times by at most this (A3).
+    pub publish: Duration,
+    /// A request that was given up takes effect within this, or never (A2).
+    pub max_request_life: Duration,
+    /// So many empty answers in a row are the tip (A1).
+    pub empty_run: u32,
 }
 
 /// The vital signs of all stores.

@@ -18,7 +18,7 @@ pub mod records;
 pub mod rocks;
 mod writer;
 
-pub use board::{Board, Progress, Vitals};
+pub use board::{Assumptions, Board, CanarySigns, Progress, Vitals};
 pub use keys::Row;
 pub use records::{
     DirtyRecord, LanePhase, LaneRecord, ParkedRecord, Record, Seed, SeedRun, StoreRecord, VerifyRun, VerifyWish, Wanted,

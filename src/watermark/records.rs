@@ -230,6 +230,9 @@ pub struct StoreRecord {
     /// An operator's pause, until this instant of our wall clock.
     #[serde(default)]
     pub paused_until: Option<SourceTime>,
+    /// The canaries of every key, committed at or after this instant, came by (DS-12).
+    #[serde(default)]
+    pub canary_through: Option<SourceTime>,
     /// The copy under way, or the last one; `None` when there never was anything to copy.
     #[serde(default)]
     pub seed_run: Option<SeedRun>,

@@ -108,7 +108,7 @@ fn an_observed_table_has_its_own_keys_and_floor() {
     assert!(told.contains("below the 5m that an idle store can prove") && told.contains("set canary_every"), "{told}");
     assert!(!told.contains("propagation: has no effect"), "the default harms nobody: {told}");
     let told = listed(&with("mode = \"replicate\"\ncanary_every = \"5s\"").warnings);
-    assert!(told.contains("canary_every: has no effect with mode = \"replicate\""), "{told}");
+    assert!(told.contains("canary_every: says nothing while there are no canaries"), "{told}");
 }
 
 /// `(what to replace in BASE, with what, what the problem must say)`.
@@ -296,6 +296,28 @@ fn an_objective_below_what_an_idle_store_can_prove_is_a_warning_that_says_what_t
     assert!(shown.starts_with("warning: store \"orders\".rpo: an objective of 10s is below the 17s"), "{shown}");
     assert!(shown.contains("set rpo = \"17s\" or more") && shown.contains("poll_max 2s"), "{shown}");
     assert_eq!(checked.warnings[0].severity, Severity::Warning);
+}
+
+#[test]
+fn canaries_are_checked_and_raise_the_floor() {
+    let with = |keys: &str| BASE.replace("table = \"orders\"", &format!("table = \"orders\"\n{keys}"));
+    let checked = accepted(&with("canary_keys = 2\nrpo = \"20s\""));
+    assert_eq!(checked.config.stores[0].settings.floor(), Duration::from_secs(31));
+    let shown = listed(&checked.warnings);
+    assert!(shown.contains("below the 31s") && shown.contains("canary_every 10s + propagation 10s"), "{shown}");
+    let idle = listed(&accepted(&with("canary_every = \"5s\"")).warnings);
+    assert!(idle.contains("canary_every") && idle.contains("set canary_keys"), "{idle}");
+    accepted(&with("canary_keys = 2\ncanary_numbers = [\"-1\", \"-2e3\"]"));
+    for (keys, says) in [
+        ("canary_keys = 65", "out of bounds"),
+        ("canary_keys = 1\ncanary_prefix = \"a\\u0007b\"", "cannot begin the key"),
+        ("canary_keys = 2\ncanary_numbers = [\"1\"]", "names 1 and canary_keys is 2"),
+        ("canary_keys = 2\ncanary_numbers = [\"1\", \"1.0\"]", "names a number twice"),
+        ("canary_keys = 1\ncanary_numbers = [\"x\"]", "is no number"),
+    ] {
+        let shown = refused(&with(keys));
+        assert!(shown.contains(says), "{keys}: {shown}");
+    }
 }
 
 #[test]

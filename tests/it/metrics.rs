@@ -10,7 +10,7 @@ use std::time::Duration;
 use plimsoll::change::{Class, Examination, Finding, Method, Severity, SourceTime, Stamp, StoreId};
 use plimsoll::rpo::Terms;
 use plimsoll::telemetry::{Metrics, Scrape, catalogue};
-use plimsoll::watermark::{Board, Mark, Seed, StoreRecord, Vitals, Watermarks};
+use plimsoll::watermark::{Assumptions, Board, CanarySigns, Mark, Seed, StoreRecord, Vitals, Watermarks};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -51,6 +51,18 @@ fn golden_exposition_of_a_fixed_state() {
         progress: None,
         trouble: None,
         about: None,
+        canary: CanarySigns {
+            visible_p50: Some(Duration::from_millis(250)),
+            visible_p99: Some(Duration::from_millis(900)),
+            visible_max: Some(Duration::from_millis(1200)),
+            empty_run_max: Some(1),
+        },
+        assumptions: Some(Assumptions {
+            propagation: Duration::from_secs(10),
+            publish: Duration::from_secs(1),
+            max_request_life: Duration::from_secs(10),
+            empty_run: 3,
+        }),
     };
     board.post(&orders, vitals);
     let find = |severity, check| Finding::new(severity, check, "standby table orders", "a sentence");

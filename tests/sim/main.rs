@@ -63,6 +63,26 @@ fn no_schedule_breaks_a_promise() {
     }
 }
 
+/// DS-12: with canaries every promise holds while the publisher of the stream stands still now and then, for seconds or for
+/// ever, and shows one shard before another when it goes on.
+#[test]
+fn ds12_canaries_keep_the_promises_when_the_stream_stands_still() {
+    let schedule = Schedule { canaries: true, stalls: true, ..Schedule::default() };
+    let mut totals = schedule::Totals::default();
+    for seed in seeds() {
+        match run(seed, &schedule) {
+            Ok(done) => totals.add(&done),
+            Err(broken) => {
+                panic!("seed {seed}: {broken}\nrun it alone with PLIMSOLL_SIM_SEED={seed} cargo test --test sim")
+            }
+        }
+    }
+    println!("{totals:?}");
+    if std::env::var_os("PLIMSOLL_SIM_SEED").is_none() {
+        assert!(totals.stalls > 0 && totals.canaries > 0 && totals.kills > 0, "nothing happened: {totals:?}");
+    }
+}
+
 /// A simulation is worth something only if a seed always gives the same run.
 #[test]
 fn a_seed_is_a_schedule() {
@@ -104,6 +124,12 @@ mod mutants {
     #[test]
     fn m3c_one_empty_answer_is_the_tip() {
         caught("M3c", &Schedule { empty_run: 1, ..Schedule::default() });
+    }
+
+    /// DS-12: the publisher of the stream stands still, and there are no canaries.
+    #[test]
+    fn ds12_a_stalled_stream_without_canaries() {
+        caught("DS-12", &Schedule { stalls: true, ..Schedule::default() });
     }
 
     /// AP-3: a newer write does not wait for the stray of an older one.

@@ -39,6 +39,10 @@ pub(crate) struct Schedule {
     pub(crate) does_not_wait: bool,
     /// A key that was read from a tail stays under suspicion.
     pub(crate) forgets_what_is_read: bool,
+    /// The store has canaries.
+    pub(crate) canaries: bool,
+    /// The publisher of the stream stands still for a while, now and then (DS-12).
+    pub(crate) stalls: bool,
 }
 
 impl Default for Schedule {
@@ -57,6 +61,8 @@ impl Default for Schedule {
             no_second_look: false,
             does_not_wait: false,
             forgets_what_is_read: false,
+            canaries: false,
+            stalls: false,
         }
     }
 }
@@ -74,6 +80,8 @@ pub(crate) struct Totals {
     pub(crate) reseeds: u64,
     pub(crate) tampered: u64,
     pub(crate) verified: u64,
+    pub(crate) stalls: u64,
+    pub(crate) canaries: u64,
     pub(crate) final_watermark: i64,
 }
 
@@ -89,6 +97,8 @@ impl Totals {
         self.reseeds += other.reseeds;
         self.tampered += other.tampered;
         self.verified += other.verified;
+        self.stalls += other.stalls;
+        self.canaries += other.canaries;
     }
 }
 
@@ -257,6 +267,10 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
             if !steady && dice.below(1000) < 2 {
                 world.trim(now);
             }
+            if schedule.stalls && dice.below(1000) < 8 {
+                world.stall(now);
+                totals.stalls += 1;
+            }
             if tampers && dice.below(1000) < 5 {
                 world.tamper();
                 totals.tampered += 1;
@@ -295,6 +309,7 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
     totals.reseeds = record.epoch;
     let world = run.world.lock().unwrap();
     (totals.strays, totals.late) = (world.stray_count, world.late_count);
+    totals.canaries = world.beats.len() as u64;
     totals.final_watermark = highest.0;
     Ok(totals)
 }
@@ -319,7 +334,10 @@ async fn cut_the_flow(run: &Run, life: &Life, index: &MemoryIndex, highest: &mut
         broken = ticking => return Err(broken),
         closed = closing => closed?,
     }
-    let before = run.world.lock().unwrap().standby.clone();
+    let (before, beats) = {
+        let world = run.world.lock().unwrap();
+        (world.standby.clone(), world.beats.len())
+    };
     for _ in 0..600 {
         run.clock.sleep(Duration::from_millis(50)).await;
         let now = run.now();
@@ -331,6 +349,9 @@ async fn cut_the_flow(run: &Run, life: &Life, index: &MemoryIndex, highest: &mut
                 "FO-2: the standby changed after the flow was closed: {before:?} -> {:?}",
                 world.standby
             ));
+        }
+        if world.beats.len() != beats {
+            return Err("FO-2: a canary was written after the flow was closed".into());
         }
         drop(world);
         run.check(index, highest)?;
@@ -345,6 +366,9 @@ async fn calm_down(run: &Run, life: &Life, index: &MemoryIndex, highest: &mut So
     {
         let mut world = run.world.lock().unwrap();
         (world.calm, world.source_frozen, world.standby_frozen) = (true, false, false);
+        if world.held {
+            world.stall(end);
+        }
     }
     index.set_delay(Duration::ZERO);
     compare_all(run, life, index, highest).await?;

@@ -11,6 +11,7 @@ use plimsoll::change::{
 };
 use plimsoll::promote::Step;
 use plimsoll::seams::SharedClock;
+use plimsoll::stores::canary::{Beat, Canary, CanaryTerms, Sighting};
 use plimsoll::stores::contract::{Applied, Compared, Mode, Rhythm, Spot};
 use plimsoll::stores::seed::{self, OnGap, Policy};
 use plimsoll::stores::verify;
@@ -19,13 +20,16 @@ use plimsoll::watermark::{ParkedRecord, SeedRun, Watermarks};
 use tokio_util::sync::CancellationToken;
 
 use crate::schedule::Schedule;
-use crate::world::{Held, MOST_EMPTIES, World};
+use crate::world::{CANARY, Held, MOST_EMPTIES, World};
 
 /// Wall time at the start of every schedule.
 pub(crate) const START: SourceTime = SourceTime(1_795_000_000_000);
 
 /// A request that we gave up may still land for so long.
 pub(crate) const REQUEST_LIFE: Duration = Duration::from_secs(8);
+
+/// How often its canaries are written.
+const EVERY: Duration = Duration::from_secs(2);
 
 /// How the store is seeded.
 pub(crate) const POLICY: Policy =
@@ -105,10 +109,17 @@ impl Store for SimStore {
             survey_every: Duration::from_secs(5),
         }
     }
+    fn period(&self) -> Duration {
+        EVERY
+    }
     fn watermark(&self, state: &StoreState) -> Option<(SourceTime, Method)> {
         let all: Option<Vec<_>> = state.live_lanes().map(|(_, l)| Some((l.through?, l.method))).collect();
         let all = all?;
-        Some((all.iter().map(|l| l.0).min()?, all.iter().map(|l| l.1).min()?))
+        let (through, method) = (all.iter().map(|l| l.0).min()?, all.iter().map(|l| l.1).min()?);
+        match self.schedule.canaries {
+            true => Some((through.min(state.record.canary_through?), Method::Verified)),
+            false => Some((through, method)),
+        }
     }
     fn promote_steps(&self, _: &Watermarks) -> Vec<Arc<dyn Step>> {
         vec![]
@@ -260,6 +271,8 @@ impl Replicate for SimStore {
         // Some writes take effect when they are sent, others when they are answered; a kill in between leaves either.
         let early = self.world().dice.chance(50);
         let write = |world: &mut World, change: &Change| {
+            // What was to land before this has landed.
+            world.tick(self.now());
             world.land(key_of(&change.key), held(change));
         };
         let early = early && !self.schedule.apply_lies && {
@@ -305,12 +318,49 @@ impl Replicate for SimStore {
         applied
     }
 
+    fn canary(&self) -> Option<&dyn Canary> {
+        self.schedule.canaries.then_some(self as &dyn Canary)
+    }
+
     fn encode(&self, change: &Change) -> Bytes {
         change.key.0.clone()
     }
 
     fn decode(&self, _: &Key, _: &ParkedRecord, _: &[u8]) -> Result<Change, StoreError> {
         Err(unavailable("decode"))
+    }
+}
+
+#[async_trait]
+impl Canary for SimStore {
+    fn terms(&self) -> CanaryTerms {
+        CanaryTerms { keys: 2, every: EVERY, replicate: false }
+    }
+
+    fn sighting(&self, change: &Change) -> Option<Sighting> {
+        let at = key_of(&change.key).checked_sub(CANARY)?;
+        let (key, beat) = self.world().beats[at as usize].clone();
+        Some(Sighting { key, beat: Some(beat) })
+    }
+
+    async fn write(&self, key: u32, beat: &Beat) -> Result<(), StoreError> {
+        if self.world().source_frozen {
+            self.time_out().await;
+            return Err(StoreError::new(Class::Unknown, "a canary", "the simulation"));
+        }
+        // It takes effect before its answer is lost, or is lost before it takes effect.
+        self.pass().await;
+        let fate = if self.world().calm { 0 } else { self.world().dice.below(100) };
+        if fate < 85 {
+            let now = self.now();
+            self.world().sing(key, beat, now);
+        }
+        self.pass().await;
+        match fate {
+            0..75 => Ok(()),
+            75..95 => Err(StoreError::new(Class::Unknown, "a canary", "the simulation")),
+            _ => Err(StoreError::new(Class::Throttled, "a canary", "the simulation")),
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use plimsoll::stores::canary::Beat;
+
 /// Virtual time since the start, milliseconds.
 pub(crate) type Ms = u64;
 
@@ -54,7 +56,7 @@ pub(crate) struct Shard {
     pub(crate) empties: u32,
     /// The highest sequence number that was trimmed.
     pub(crate) trimmed: u64,
-    /// When it was committed.
+    /// When it became visible: a tip of before is no proof that it was read.
     pub(crate) trimmed_at: Ms,
 }
 
@@ -83,7 +85,14 @@ pub(crate) struct World {
     pub(crate) tampered: BTreeSet<u64>,
     /// Keys that somebody else ever altered.
     pub(crate) ever_tampered: BTreeSet<u64>,
+    /// The publisher of the stream stands still: what is committed is not visible.
+    pub(crate) held: bool,
+    /// Canaries that were written, with their keys.
+    pub(crate) beats: Vec<(u32, Beat)>,
 }
+
+/// Canary keys are numbered from here.
+pub(crate) const CANARY: u64 = 1_000;
 
 /// Keys in play: few, so that they meet.
 pub(crate) const KEYS: u64 = 12;
@@ -141,6 +150,8 @@ impl World {
             late_count: 0,
             tampered: BTreeSet::new(),
             ever_tampered: BTreeSet::new(),
+            held: false,
+            beats: vec![],
         }
     }
 
@@ -150,16 +161,49 @@ impl World {
         self.next += 1;
         let late = if self.dice.chance(10) { self.dice.below(VISIBLE_WITHIN.as_millis() as u64) } else { 0 };
         self.late_count += u64::from(late > 0);
-        let shard = &mut self.shards[self.home[key as usize]];
-        // A shard shows its records in order: one that is late holds back those behind it.
-        let visible = (now + late).max(shard.records.last().map_or(0, |r| r.visible));
         let removed = self.dice.chance(20);
         let held = Held { version: self.next, removed };
-        let record = Record { seq: self.next, key, version: self.next, removed, committed: now, visible };
-        shard.records.push(record.clone());
+        let record = self.publish(key, self.home[key as usize], removed, now, late);
         self.truth.push(record);
         if let Some(before) = self.source.insert(key, held) {
             self.stale.insert(key, before);
+        }
+    }
+
+    /// What was committed becomes a record of its shard.
+    fn publish(&mut self, key: u64, home: usize, removed: bool, now: Ms, late: Ms) -> Record {
+        let shard = &mut self.shards[home];
+        let visible = if self.held { Ms::MAX } else { now + late };
+        // A shard shows its records in order: one that is late holds back those behind it.
+        let visible = visible.max(shard.records.last().map_or(0, |r| r.visible));
+        let record = Record { seq: self.next, key, version: self.next, removed, committed: now, visible };
+        shard.records.push(record.clone());
+        record
+    }
+
+    /// A canary is written. The same one again changes nothing.
+    pub(crate) fn sing(&mut self, key: u32, beat: &Beat, now: Ms) {
+        let last = self.beats.iter().rev().find(|(of, _)| *of == key);
+        if last.is_some_and(|(_, last)| last == beat) {
+            return;
+        }
+        self.next += 1;
+        let number = CANARY + self.beats.len() as u64;
+        self.beats.push((key, beat.clone()));
+        self.publish(number, self.home[key as usize], false, now, 0);
+    }
+
+    /// The publisher stops, or goes on.
+    pub(crate) fn stall(&mut self, now: Ms) {
+        self.held = !self.held;
+        if self.held {
+            return;
+        }
+        for shard in &mut self.shards {
+            // One shard shows what it has before another does.
+            let at = now + if self.calm { 0 } else { self.dice.below(VISIBLE_WITHIN.as_millis() as u64) };
+            let late = shard.records.iter().rev().find(|r| r.visible < Ms::MAX).map_or(0, |r| r.visible);
+            shard.records.iter_mut().filter(|r| r.visible == Ms::MAX).for_each(|r| r.visible = at.max(late));
         }
     }
 
@@ -222,8 +266,8 @@ impl World {
         let at = self.dice.below(self.shards.len() as u64) as usize;
         let shard = &mut self.shards[at];
         let last = shard.records.iter().rev().find(|r| r.visible <= now);
-        if let Some((seq, committed)) = last.map(|r| (r.seq, r.committed)) {
-            (shard.trimmed, shard.trimmed_at) = (seq, committed);
+        if let Some((seq, visible)) = last.map(|r| (r.seq, r.visible)) {
+            (shard.trimmed, shard.trimmed_at) = (seq, visible);
             shard.records.retain(|r| r.seq > seq);
         }
     }

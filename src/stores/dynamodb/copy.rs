@@ -80,6 +80,9 @@ impl Table {
         let mut part = Part { looked: scanned.items.len() as u64, to: scanned.to, ..Part::default() };
         let mut spent = Spent { source_read: scanned.units, ..Spent::default() };
         for item in scanned.items {
+            if self.filtered(&item, &names) {
+                continue;
+            }
             let change = self.put(item, &names, at);
             spent.standby_write += write_units(change.size);
             part.seen.push(change.key.clone());

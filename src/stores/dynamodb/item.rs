@@ -100,6 +100,11 @@ pub(super) fn canonical_number(text: &str) -> String {
     parse_number(text).unwrap_or_else(|| text.to_owned())
 }
 
+/// Is this a number?
+pub(super) fn is_number(text: &str) -> bool {
+    parse_number(text).is_some()
+}
+
 fn parse_number(text: &str) -> Option<String> {
     let (negative, rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

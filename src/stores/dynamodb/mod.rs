@@ -12,6 +12,8 @@
 
 mod apply;
 mod budget;
+mod canary;
+mod canary_settings;
 mod copy;
 mod doctor;
 mod drift;
@@ -35,6 +37,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use self::item::{Body, Image};
+use super::canary::Canary;
 use super::contract::{Applied, Compared, Examine, Kind, Mode, Replicate, Rhythm, Spot, Store};
 use super::{StoreError, StoreState, Transition, seed, verify as verifying};
 use crate::aws::Aws;
@@ -68,6 +71,7 @@ struct Table {
     /// The names of the key's attributes, once looked up.
     key_names: OnceLock<Arc<[String]>>,
     clock: SharedClock,
+    canaries: Option<canary::Canaries>,
 }
 
 fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
@@ -83,6 +87,7 @@ fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
         verify_budget: budget::Budget::patient(),
         key_names: OnceLock::new(),
         clock: Arc::clone(&aws.clock),
+        canaries: settings.canary.clone().map(canary::Canaries::new),
         settings,
     })
 }
@@ -104,8 +109,17 @@ impl Store for Table {
         self.settings.rhythm
     }
 
+    fn period(&self) -> Duration {
+        self.settings.canary.as_ref().map_or(Duration::ZERO, |c| c.every).max(self.settings.rhythm.poll_max)
+    }
+
     fn watermark(&self, state: &StoreState) -> Option<(SourceTime, Method)> {
-        watermark(state)
+        let (through, method) = watermark(state)?;
+        match (&self.canaries, state.record.canary_through) {
+            (None, _) => Some((through, method)),
+            // DS-12: no further than what came by. The tips of shards that no canary is in stay an assumption.
+            (Some(_), proved) => Some((through.min(proved?), Method::Verified)),
+        }
     }
 
     /// What the standby table needs before traffic comes. It takes writes as it is, so only its being there is required.
@@ -173,6 +187,10 @@ impl Replicate for Table {
             Image::Delete(key) => Some(item::key_to_text(&key)),
             Image::Put(_) => None,
         }
+    }
+
+    fn canary(&self) -> Option<&dyn Canary> {
+        self.canaries.as_ref().map(|_| self as &dyn Canary)
     }
 
     fn encode(&self, change: &Change) -> Bytes {

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Shares;
+use super::canary_settings::{
+    self, CANARY_EVERY, CANARY_KEYS, CANARY_NUMBERS, CANARY_PREFIX, CANARY_REPLICATE, CanarySettings,
+};
 use super::global;
 use super::promote::settings::{self as promoting, Promoting};
 use super::verify_settings::{self as verify, VerifySettings};
@@ -156,6 +159,11 @@ pub(super) const KEYS: &[Key] = &[
     APPLY_CONCURRENCY,
     APPLY_BATCH,
     SURVEY_EVERY,
+    CANARY_KEYS,
+    CANARY_EVERY,
+    CANARY_REPLICATE,
+    CANARY_PREFIX,
+    CANARY_NUMBERS,
     SEED_SEGMENTS,
     SEED_READ_SHARE,
     SEED_STANDBY_SHARE,
@@ -175,9 +183,6 @@ pub(super) const KEYS: &[Key] = &[
     promoting::ON_DEMAND,
     promoting::READ_CAPACITY,
     promoting::WRITE_CAPACITY,
-    global::settings::CANARY_EVERY,
-    global::settings::CANARY_KEYS,
-    global::settings::CANARY_PREFIX,
     global::settings::METRIC,
     global::settings::METRIC_EVERY,
     global::settings::LOOK_EVERY,
@@ -185,6 +190,8 @@ pub(super) const KEYS: &[Key] = &[
 
 /// Those that an observed table has no use for.
 pub(super) const OF_REPLICATE: &[&Key] = &[
+    &CANARY_REPLICATE,
+    &CANARY_NUMBERS,
     &POLL_MIN,
     &POLL_MAX,
     &EMPTY_RUN,
@@ -220,6 +227,8 @@ pub struct DynamoDbSettings {
     pub rhythm: Rhythm,
     /// A request is given up after this.
     pub attempt_timeout: Duration,
+    /// Its canaries, if it is to have any.
+    pub canary: Option<CanarySettings>,
     /// How it is seeded.
     pub seed: Policy,
     /// What a seed may use of the tables' capacity.
@@ -239,14 +248,16 @@ impl Settings for DynamoDbSettings {
         (self.table.clone(), self.standby_table.clone())
     }
 
-    /// An idle shard at its tip proves, at each read, everything up to the start of the E-th most recent empty read less
-    /// P (DS-10, DS-11). Just before the next proof arrives that start is E pauses old, so the age of the watermark
-    /// swings up to P + E pauses, and what the requests and the commit take.
+    /// The tips of its shards, and its canaries: whichever proves less.
     fn floor(&self) -> Duration {
-        self.rhythm.propagation + self.rhythm.poll_max * self.rhythm.empty_run + PROOF_ALLOWANCE
+        let canary = self.canary.as_ref().map_or(Duration::ZERO, |canary| canary.floor(&self.rhythm));
+        self.tip_floor().max(canary)
     }
 
     fn floor_words(&self) -> String {
+        if let Some(canary) = self.canary.as_ref().filter(|canary| canary.floor(&self.rhythm) > self.tip_floor()) {
+            return canary.floor_words(&self.rhythm);
+        }
         format!(
             "propagation {} + empty_run {} x poll_max {} + {} for the requests and the commit",
             duration_words(self.rhythm.propagation),
@@ -258,6 +269,15 @@ impl Settings for DynamoDbSettings {
 
     fn policies(&self) -> &'static [IamPolicy] {
         super::operations::POLICIES
+    }
+}
+
+impl DynamoDbSettings {
+    /// An idle shard at its tip proves, at each read, everything up to the start of the E-th most recent empty read less
+    /// P (DS-10, DS-11). Just before the next proof arrives that start is E pauses old, so the age of the watermark
+    /// swings up to P + E pauses, and what the requests and the commit take.
+    fn tip_floor(&self) -> Duration {
+        self.rhythm.propagation + self.rhythm.poll_max * self.rhythm.empty_run + PROOF_ALLOWANCE
     }
 }
 
@@ -320,10 +340,20 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
         apply_batch: apply_batch as usize,
         survey_every,
     };
-    let (seed, shares, promoting) = (seed(section), shares(section), promoting::read(section));
-    let verify = verify::read(section);
+    let (seed, shares, canary) = (seed(section), shares(section), canary_settings::read(section));
+    let (promoting, verify) = (promoting::read(section), verify::read(section));
     let (table, standby_table) = (table?, standby_table?);
-    Some(Arc::new(DynamoDbSettings { table, standby_table, rhythm, attempt_timeout, seed, shares, verify, promoting }))
+    Some(Arc::new(DynamoDbSettings {
+        table,
+        standby_table,
+        rhythm,
+        attempt_timeout,
+        seed,
+        shares,
+        verify,
+        promoting,
+        canary,
+    }))
 }
 
 fn seed(section: &mut Section<'_>) -> Policy {

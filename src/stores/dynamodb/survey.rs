@@ -144,6 +144,7 @@ impl Table {
             }
             None => return refuse("the table has no stream", "enable it with NEW_AND_OLD_IMAGES"),
         }
+        self.require_canary_keys(table)?;
         let standby = self.describe(&self.target, &self.settings.standby_table, "standby").await?;
         if schema(table.key_schema()) != schema(standby.key_schema()) {
             return refuse(

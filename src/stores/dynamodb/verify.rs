@@ -53,10 +53,12 @@ impl Table {
         let scanned = self.scan(&self.source, table, &on, spot, only.as_deref(), most).await?;
         let read_at = self.clock.now().wall;
         self.verify_budget.learn(scanned.items.len(), scanned.units);
-        let keys: Vec<Item> = scanned.items.iter().map(|item| key_of(item, &names)).collect();
+        // Canaries are not in the standby, unless they are copied.
+        let items: Vec<Item> = scanned.items.into_iter().filter(|item| !self.filtered(item, &names)).collect();
+        let keys: Vec<Item> = items.iter().map(|item| key_of(item, &names)).collect();
         let (mut found, units) = self.get(self.standby(), &keys, &names, only.as_deref()).await?;
         let mut part = Part { looked: keys.len() as u64, to: scanned.to, read_at, ..Part::default() };
-        for (key, item) in keys.into_iter().zip(scanned.items) {
+        for (key, item) in keys.into_iter().zip(items) {
             let identity = item::identity(&key);
             if let Some(what) = difference(Some(&item), found.remove(&identity).as_ref()) {
                 part.doubts.push(Doubt { change: self.delete(key, &names, at), what });

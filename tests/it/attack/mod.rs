@@ -1,6 +1,7 @@
 //! The daemon under attack: the real program between two scripted or emulated regions, while everything goes wrong that
 //! can. Each test names the rule that it guards and judges what is published by what really happened.
 
+mod canary;
 mod config;
 mod daemon_stop;
 pub(crate) mod fixture;

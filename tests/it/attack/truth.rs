@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use plimsoll_lab::daemon::{DaemonClient, Status};
 use plimsoll_lab::scripted::{Change, Item, Key, ScriptedAws};
 
-use super::fixture::{ORDERS, Pair, bound, field, of_store, series_of};
+use super::fixture::{ORDERS, Pair, bound, field, is_canary, of_store, series_of};
 
 /// A change as it was committed: when, and the item after it.
 type Committed = (SystemTime, Option<Arc<Item>>);
@@ -26,7 +26,7 @@ struct History {
 impl History {
     fn update(&mut self, x: &ScriptedAws) {
         let all = x.history(ORDERS);
-        for change in &all[self.seen..] {
+        for change in all[self.seen..].iter().filter(|change| !is_canary(&change.key)) {
             self.keys.entry(Arc::clone(&change.key)).or_default().push((change.commit, change.new.clone()));
         }
         self.seen = all.len();

@@ -7,32 +7,16 @@ use crate::aws::Aws;
 use crate::change::StoreId;
 use crate::config::{Key, Section, Takes, duration_words};
 use crate::stores::contract::{Settings, Store};
+use crate::stores::dynamodb::canary_settings::{CANARY_EVERY, CANARY_KEYS, CANARY_PREFIX};
 use crate::stores::dynamodb::settings::{
-    ATTEMPT_TIMEOUT, OF_REPLICATE, STANDBY_TABLE, SURVEY_EVERY, TABLE, count, table_name,
+    ATTEMPT_TIMEOUT, OF_REPLICATE, STANDBY_TABLE, SURVEY_EVERY, TABLE, table_name,
 };
 
-pub(in crate::stores::dynamodb) const CANARY_EVERY: Key = Key::optional(
-    "canary_every",
-    Takes::Duration { min: "100ms", max: "10m" },
-    "\"5s\"",
-    "Mode observe. A canary is written in prodX this often and looked for in prodY: without it the number rests on a metric \
-     that is minutes old, and a table with multi-Region strong consistency has none. Needs dynamodb:PutItem on the table in \
-     prodX. The canaries stay in the table, under keys that begin with canary_prefix.",
-);
-pub(in crate::stores::dynamodb) const CANARY_KEYS: Key = Key::default(
-    "canary_keys",
-    Takes::Integer { min: 1, max: 100 },
-    "3",
-    "Mode observe. So many items, each under a key of its own, make a canary; the last of them to arrive counts. More of \
-     them sample more partitions and cost as many writes.",
-);
-pub(in crate::stores::dynamodb) const CANARY_PREFIX: Key = Key::default(
-    "canary_prefix",
-    Takes::Text,
-    "\"plimsoll-canary-\"",
-    "Mode observe. What the keys of the canaries begin with; of numeric keys the number is made of it. An item that is no \
-     canary is never overwritten.",
-);
+/// Items that make a canary, unless configured.
+const DEFAULT_KEYS: u32 = 3;
+/// What their keys begin with, unless configured.
+const DEFAULT_PREFIX: &str = "plimsoll-canary-";
+
 pub(in crate::stores::dynamodb) const METRIC: Key = Key::default(
     "metric",
     Takes::Flag,
@@ -52,7 +36,7 @@ pub(in crate::stores::dynamodb) const LOOK_EVERY: Key = Key::default(
     "\"1s\"",
     "Mode observe. Between two looks for the canary in prodY.",
 );
-const OF_OBSERVE: &[&Key] = &[&CANARY_EVERY, &CANARY_KEYS, &CANARY_PREFIX, &METRIC, &METRIC_EVERY, &LOOK_EVERY];
+const OF_OBSERVE: &[&Key] = &[&METRIC, &METRIC_EVERY, &LOOK_EVERY];
 
 /// For the replication of the canary, the requests and the commit, in the floor.
 const PROOF_ALLOWANCE: Duration = Duration::from_secs(3);
@@ -134,8 +118,12 @@ pub(in crate::stores::dynamodb) fn read(section: &mut Section<'_>) -> Option<Arc
         section.problem(&STANDBY_TABLE, "a global table has one name in every region", "remove it");
     }
     let canary_every = section.opt_duration(&CANARY_EVERY);
-    let canary_keys = count(section, &CANARY_KEYS);
-    let canary_prefix = section.text(&CANARY_PREFIX).unwrap_or_default();
+    let canary_keys = section.opt_integer(&CANARY_KEYS).and_then(|keys| u32::try_from(keys).ok());
+    let canary_keys = canary_keys.unwrap_or(DEFAULT_KEYS);
+    if canary_keys == 0 {
+        section.problem(&CANARY_KEYS, "a canary of no item", "write 1 or more, or delete canary_every for none");
+    }
+    let canary_prefix = section.text(&CANARY_PREFIX).unwrap_or_else(|| DEFAULT_PREFIX.to_owned());
     if canary_prefix.len() > 200 {
         section.problem(&CANARY_PREFIX, "longer than 200 bytes", "write a shorter one");
     }
