@@ -1,3 +1,5 @@
+//! How a verification is decided: when it begins, goes on and ends, and what it proves.
+
 use std::collections::BTreeMap;
 
 use super::*;
