@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::aws::Aws;
@@ -313,6 +314,25 @@ struct Keeper(Arc<Fleet>);
 impl serve::Keeping for Keeper {
     async fn reseed(&self, store: &crate::change::StoreId, allow_deletes: u64) -> Option<Result<String, String>> {
         self.0.reseed(store, allow_deletes).await
+    }
+
+    async fn verify(
+        &self,
+        store: &crate::change::StoreId,
+        repair: bool,
+        allow_deletes: u64,
+    ) -> Option<Result<String, String>> {
+        self.0.verify(store, repair, allow_deletes).await
+    }
+
+    fn divergent(&self, store: &crate::change::StoreId, most: usize) -> Option<Result<Vec<serve::Divergent>, String>> {
+        let shown = |item: crate::replicate::Divergent| serve::Divergent {
+            key_sha256: Sha256::digest(&item.key.0).iter().map(|byte| format!("{byte:02x}")).collect(),
+            key: item.text,
+            what: item.what,
+            found_at: item.found_at,
+        };
+        Some(self.0.divergent(store, most)?.map(|items| items.into_iter().map(shown).collect()))
     }
 }
 

@@ -66,6 +66,29 @@ pub enum Evidence {
     },
 }
 
+/// How the standby differs from the source at one key. Durable and in the API: never rename or reuse one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Difference {
+    /// The source has it, the standby does not.
+    Missing,
+    /// Both have it, and it is not the same.
+    Differs,
+    /// The standby has it, the source does not.
+    Orphan,
+}
+
+impl Difference {
+    /// As in the API.
+    pub fn label(self) -> &'static str {
+        match self {
+            Difference::Missing => "missing",
+            Difference::Differs => "differs",
+            Difference::Orphan => "orphan",
+        }
+    }
+}
+
 /// Known loss of history. Sticky over restarts; only a completed re-seed of a higher epoch clears it (DS-8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {

@@ -8,7 +8,7 @@ mod finding;
 mod ids;
 mod time;
 
-pub use evidence::{Evidence, Gap, GapCause, Method};
+pub use evidence::{Difference, Evidence, Gap, GapCause, Method};
 pub use finding::{ANSWERS, Examination, Finding, Severity};
 pub use ids::{InvalidStoreId, Lane, LaneKind, Position, StoreId};
 pub use time::{SourceTime, Stamp};
@@ -78,6 +78,11 @@ pub struct Part {
     pub seen: Vec<Key>,
     /// Keys of the standby that the source does not have, each as the removal that would mend it.
     pub orphans: Vec<Change>,
+    /// Keys at which the standby was seen to differ, each as the removal of its key. Nothing is proven by that: a change may
+    /// be on its way.
+    pub doubts: Vec<Doubt>,
+    /// Our wall clock when the source had answered all that the page says of it.
+    pub read_at: SourceTime,
     /// Keys that were dirty and are not any more once `changes` are durable.
     pub mended: Vec<Key>,
     /// Items that were looked at.
@@ -86,6 +91,15 @@ pub struct Part {
     pub to: Option<Position>,
     /// How long the budget of the store wants the lane to rest before its next page.
     pub pause: Duration,
+}
+
+/// A key at which source and standby were seen to differ.
+#[derive(Debug, Clone)]
+pub struct Doubt {
+    /// The removal of the key: its identity, and what its kind needs to look at it again.
+    pub change: Change,
+    /// What was seen.
+    pub what: Difference,
 }
 
 /// What one read of a lane can say.

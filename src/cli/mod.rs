@@ -15,6 +15,7 @@ mod reseed;
 mod salvage;
 mod status;
 mod token;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,6 +65,9 @@ enum Command {
     /// Copies a store anew, or lets a copy under way remove more items of the standby
     #[command(after_help = reseed::EXAMPLE)]
     Reseed(reseed::ReseedArgs),
+    /// Compares a store with its standby, and repairs what differs if asked to
+    #[command(after_help = verify::EXAMPLE)]
+    Verify(verify::VerifyArgs),
     /// Lists what a promotion lost, exports it, and brings over what you name
     #[command(after_help = salvage::EXAMPLE)]
     Salvage(salvage::SalvageArgs),
@@ -100,6 +104,7 @@ where
         Command::Plan(args) => on_runtime(plan::run(&args)),
         Command::Promote(args) => on_runtime(promote::run(&args)),
         Command::Reseed(args) => on_runtime(reseed::run(&args)),
+        Command::Verify(args) => on_runtime(verify::run(&args)),
         Command::Salvage(args) => on_runtime(salvage::run(&args)),
         Command::Token(args) => token::run(&args, &crate::seams::SystemIds),
         Command::Config(args) => config::run(&args),

@@ -36,6 +36,15 @@ pub(super) enum Command {
         /// What came of it, in words.
         answer: Answer,
     },
+    /// Compare source and standby, or, while that is under way, repair what it finds.
+    Verify {
+        /// What differs is copied again.
+        repair: bool,
+        /// How many items of the standby may be removed.
+        allowed: u64,
+        /// What came of it, in words.
+        answer: Answer,
+    },
 }
 
 /// Takes what came of a command.
@@ -96,6 +105,9 @@ impl Driver {
     }
 
     pub(super) fn on_part(&mut self, at: usize, asked: Stamp, part: Part, now: Stamp) {
+        if self.verifying() && self.lanes[at].lane.kind != LaneKind::Repair {
+            return self.on_compared_part(at, asked, part, now);
+        }
         let replicate = Arc::clone(&self.store);
         let replicate = Self::replicate(&replicate);
         self.troubles.copy.cleared();
@@ -107,7 +119,7 @@ impl Driver {
         let mut mark = PageMark { position: part.to.clone(), looked: part.looked, orphans: 0, mended: part.mended };
         for orphan in part.orphans.iter().filter(|change| !self.recent.since(&change.key, asked.mono)) {
             let body = BASE64.encode(replicate.encode(orphan));
-            let record = DirtyRecord { found_at: now.wall, orphan: true, body };
+            let record = DirtyRecord { found_at: now.wall, orphan: true, body, what: None, seen_at: None };
             self.pending.dirty.insert(orphan.key.clone(), record);
             mark.orphans += 1;
         }
@@ -120,9 +132,14 @@ impl Driver {
             let entry = self.lanes[at].window.push_image(change.size);
             self.order.push(Ticket { lane: at, entry }, change);
         }
+        self.page_read(at, mark, part.pause, now);
+    }
+
+    /// A page was read, and what it brought is in the window before its end.
+    pub(super) fn page_read(&mut self, at: usize, mark: PageMark, pause: Duration, now: Stamp) {
         let lane = &mut self.lanes[at];
+        (lane.moved, lane.read_from, lane.due) = (true, mark.position.clone(), now.mono + pause);
         lane.window.push_page(mark);
-        (lane.moved, lane.read_from, lane.due) = (true, part.to, now.mono + part.pause);
         lane.pace.records(true);
         if lane.read_from.is_none() {
             lane.window.push_end(Vec::new());
@@ -133,6 +150,9 @@ impl Driver {
 
     /// Takes into the record what passed pages say, and into the next commit what they leave behind.
     pub(super) fn count_pages(&mut self, kind: LaneKind, pages: Vec<PageMark>) {
+        if self.verifying() {
+            return self.count_compared(kind, pages);
+        }
         for page in pages {
             if let Some(run) = &mut self.state.record.seed_run {
                 match kind {
@@ -149,12 +169,22 @@ impl Driver {
     }
 
     pub(super) fn on_command(&mut self, command: Command, closed: bool, now: Stamp) {
-        let Command::Reseed { allowed, answer } = command;
+        let (allowed, answer) = match command {
+            Command::Reseed { allowed, answer } => (allowed, answer),
+            Command::Verify { repair, allowed, answer } => {
+                return self.on_verify_command(repair, allowed, answer, closed, now);
+            }
+        };
         let result = if closed {
             Err("a promotion has cut the flow from prodX: nothing is copied any more".to_owned())
         } else {
             self.wish_reseed(allowed, now)
         };
+        self.answer_when_durable(result, answer, now);
+    }
+
+    /// Whoever asked is told when what was decided is durable, or at once why nothing was.
+    pub(super) fn answer_when_durable(&mut self, result: Result<String, String>, answer: Answer, now: Stamp) {
         match result {
             Ok(words) => {
                 self.pending.answers.push((words, answer));
@@ -191,15 +221,15 @@ impl Driver {
         }
     }
 
-    /// How far the copy is.
-    pub(super) fn progress(&mut self, now: Stamp) -> Option<Progress> {
+    /// How far the copy is: its stage, items done, items in all.
+    pub(super) fn copy_progress(&self) -> Option<(&'static str, u64, u64)> {
         let seeding = self.state.record.seed == Seed::Pending;
         let run = self.state.record.seed_run.as_ref().filter(|run| seeding && !run.broken)?;
         let open = |kind: LaneKind| {
             let mut lanes = self.state.copy_lanes().filter(move |(lane, _)| lane.kind == kind);
             lanes.any(|(_, record)| record.phase != LanePhase::Drained)
         };
-        let (what, done, total) = if open(LaneKind::Scan) {
+        Some(if open(LaneKind::Scan) {
             ("scan", run.copied, run.total.max(run.copied))
         } else if open(LaneKind::Sweep) {
             ("sweep", run.swept, run.total.max(run.swept))
@@ -207,7 +237,12 @@ impl Driver {
             ("removal", 0, run.orphans)
         } else {
             ("catch-up", run.copied, run.copied)
-        };
+        })
+    }
+
+    /// How far the copy or the verification is, and when it will be through at the rate that was seen.
+    pub(super) fn progress(&mut self, now: Stamp) -> Option<Progress> {
+        let (what, done, total) = self.long_work()?;
         if self.watched.as_ref().is_none_or(|watched| watched.what != what) {
             self.watched = Some(Watched { what, since: now, done });
         }
@@ -224,7 +259,7 @@ impl Driver {
         if let Some(held) = Self::replicate(&self.store).held(&self.state) {
             return Some(held);
         }
-        let eta = progress?.eta.filter(|eta| *eta > LONG)?;
+        let eta = progress.filter(|progress| progress.what != "verify")?.eta.filter(|eta| *eta > LONG)?;
         Some(format!(
             "at this rate the copy takes {} h more, and until then there is no watermark: raise its share of the capacity",
             eta.as_secs() / 3600

@@ -18,14 +18,15 @@ use super::canary::Canaries;
 use super::copy::{Command, Watched};
 use super::lane::{Agenda, OpenLane};
 use super::order::{Order, Ticket};
-use super::pace::backoff;
 use super::pending::Pending;
 use super::recent::Recent;
+use super::suspects::Suspect;
+use super::verify::{HOLD, Verification};
 use super::{Deps, Valve, View};
 use crate::change::{Change, Gap, Key, Lane, Page, Read, Stamp};
-use crate::stores::contract::{Applied, Mode, Rhythm, Spot, Touched};
+use crate::stores::contract::{Applied, Compared, Mode, Rhythm, Spot};
 use crate::stores::{Replicate, Store, StoreError, StoreState, Transition};
-use crate::watermark::{CommitError, LanePhase, Seed};
+use crate::watermark::{CommitError, LanePhase};
 
 /// Changes read and not yet durable, at most: enough for some hundred full batches, small enough to redo in a second.
 pub(super) const MOST_OUTSTANDING: usize = 10_000;
@@ -47,6 +48,7 @@ pub(super) enum Event {
     Applied { changes: Vec<Change>, applied: Applied },
     Committed { pending: Pending, result: Result<(), CommitError> },
     Surveyed { result: Result<Vec<Transition>, StoreError> },
+    Looked { suspects: Vec<Suspect>, result: Result<Compared, StoreError> },
     Canary { results: super::canary::Written },
 }
 
@@ -75,7 +77,7 @@ pub(super) struct Driver {
     pub(super) applies: usize,
     pub(super) surveying: bool,
     pub(super) next_survey: Duration,
-    survey_failures: u32,
+    pub(super) survey_failures: u32,
     pub(super) outstanding: usize,
     pub(super) bytes: usize,
     /// Until when writes of a former process may still land.
@@ -89,6 +91,7 @@ pub(super) struct Driver {
     pub(super) source_answered: Option<Stamp>,
     pub(super) recent: Recent,
     pub(super) watched: Option<Watched>,
+    pub(super) verification: Verification,
     commands: mpsc::Receiver<Command>,
     pub(super) next_show: Duration,
     /// The last showing was left out: it is due.
@@ -143,6 +146,7 @@ impl Driver {
             source_answered: None,
             recent: Recent::default(),
             watched: None,
+            verification: Verification::default(),
             commands,
             next_show: Duration::ZERO,
             hidden: false,
@@ -231,6 +235,7 @@ impl Driver {
             self.start_reads(now);
             self.retry_parked(now);
             self.start_applies(now);
+            self.start_looks(now);
         }
         self.start_commit(now, closed);
     }
@@ -263,6 +268,11 @@ impl Driver {
                 continue;
             }
             let copies = !lane.lane.is_tail();
+            if copies && self.verify_rests() {
+                self.agenda.add(now.mono + HOLD, at);
+                continue;
+            }
+            let lane = &mut self.lanes[at];
             // A stage of a copy begins when the one before it is durable, with all that it left on the shelf.
             let beginning = lane.read_from.is_none() && (self.committing || self.pending.decisions());
             if copies && (beginning || self.outstanding >= MOST_OUTSTANDING / 2 || self.bytes >= MOST_BYTES / 2) {
@@ -281,10 +291,10 @@ impl Driver {
             if copies {
                 self.recent.begin(now.mono);
             }
-            let shelf = self.shelf();
+            let (shelf, verify) = (self.shelf(), self.verifying());
             self.events.push(Box::pin(async move {
                 let (from, shelf) = (from.as_ref(), &shelf);
-                let spot = Spot { incarnation: &incarnation, lane: &name, record: &record, from, shelf };
+                let spot = Spot { incarnation: &incarnation, lane: &name, record: &record, from, shelf, verify };
                 let read = Self::replicate(&store).read(spot).await;
                 Event::Read { at, asked: now, read }
             }));
@@ -298,6 +308,7 @@ impl Driver {
             Event::Applied { changes, applied } => self.on_applied(&changes, applied, now),
             Event::Committed { pending, result } => self.on_committed(pending, result, now),
             Event::Surveyed { result } => self.on_surveyed(result, now),
+            Event::Looked { suspects, result } => self.on_looked(suspects, result, now),
             Event::Canary { results } => self.on_canary(results, now),
         }
     }
@@ -374,6 +385,7 @@ impl Driver {
         let name = lane.lane.clone();
         let through = self.state.lanes.get(&name).and_then(|r| r.through);
         for (change, canary) in page.changes.into_iter().zip(canaries) {
+            self.acquit(&change.key, now);
             if let Some(through) = through
                 && canary.is_none()
                 && change.at.floor_to_second() + Duration::from_secs(1) <= through
@@ -403,98 +415,5 @@ impl Driver {
         tracing::error!(store = %self.store.id(), gap = %why.sentence(), "history is lost; the watermark is frozen until a re-seed");
         let lane = lane.lane.clone();
         self.decide(&Transition::Lose { lane, gap: why }, now);
-    }
-
-    /// Carries out a decision in memory and marks what it touched for the next commit, which is at once.
-    pub(super) fn decide(&mut self, transition: &Transition, now: Stamp) {
-        let before = self.state.record.clone();
-        let touched = self.state.apply(transition, now.wall);
-        let parent = match transition {
-            Transition::Drain { lane, .. } => self.by_lane.get(lane).and_then(|at| self.lanes[*at].proved),
-            _ => None,
-        };
-        if let Some(epoch) = touched.left {
-            self.pending.clear_epoch(self.store.id(), epoch);
-        }
-        if let Some(epoch) = touched.copied {
-            self.pending.clear_copy(self.store.id(), epoch);
-        }
-        for key in &touched.unparked {
-            self.parked.remove(key);
-            self.pending.parked.insert(key.clone());
-        }
-        if self.state.parked.is_empty() {
-            self.troubles.parked.cleared();
-        }
-        self.detach(&touched);
-        // A lane that should have been in the minimum when the watermark passed it.
-        if let Some(published) = self.state.record.through.filter(|_| self.state.record.seed != Seed::Pending) {
-            for (lane, record) in touched.lanes.iter().filter_map(|l| Some((l, self.state.lanes.get(l)?))) {
-                let live = matches!(record.phase, LanePhase::Waiting | LanePhase::Reading) && lane.is_tail();
-                if live && record.through.is_none_or(|through| through < published) {
-                    self.pending.unseen(lane, record.through.unwrap_or(record.first_seen), published);
-                }
-            }
-        }
-        self.open_lanes(&touched.lanes, parent);
-        if before != self.state.record || touched != Touched::default() {
-            self.pending.decision(touched);
-        }
-    }
-
-    /// Lets go of lanes that are none any more, and, in a new epoch, of all that do not go on as they were.
-    fn detach(&mut self, touched: &Touched) {
-        let goes_on = |lane: &Lane| self.state.lanes.get(lane).is_some_and(|record| !record.initial);
-        let mut gone: Vec<Lane> = touched.retired.clone();
-        if touched.left.is_some() {
-            gone.extend(self.by_lane.keys().filter(|lane| !lane.is_tail() || !goes_on(lane)).cloned());
-        }
-        for lane in gone {
-            if let Some(at) = self.by_lane.remove(&lane) {
-                (self.lanes[at].detached, self.lanes[at].ended) = (true, true);
-                self.note_end(at, true);
-            }
-        }
-    }
-
-    /// Makes an [`OpenLane`] of every one of these lanes that may be read and is not yet.
-    fn open_lanes(&mut self, lanes: &[Lane], proved: Option<Stamp>) {
-        for (lane, record) in lanes.iter().filter_map(|lane| Some((lane, self.state.lanes.get(lane)?))) {
-            if record.phase == LanePhase::Reading && !self.by_lane.contains_key(lane) {
-                self.by_lane.insert(lane.clone(), self.lanes.len());
-                self.agenda.add(Duration::ZERO, self.lanes.len());
-                self.lanes.push(OpenLane::new(lane.clone(), record.position.clone(), proved, &self.rhythm));
-            }
-        }
-    }
-
-    fn on_surveyed(&mut self, result: Result<Vec<Transition>, StoreError>, now: Stamp) {
-        self.surveying = false;
-        match result {
-            Ok(transitions) => {
-                self.survey_failures = 0;
-                self.source_answered = Some(now);
-                self.troubles.survey.cleared();
-                self.next_survey = now.mono + self.rhythm.survey_every;
-                for transition in &transitions {
-                    if let Transition::Break(gap) | Transition::Lose { gap, .. } = transition
-                        && !self.state.knows_gap()
-                    {
-                        tracing::error!(store = %self.store.id(), gap = %gap.sentence(), "history is lost; the watermark is frozen until a re-seed");
-                    }
-                    self.decide(transition, now);
-                }
-                if !transitions.is_empty() {
-                    // What was just decided may make more to decide, once it is durable.
-                    self.next_survey = now.mono;
-                }
-            }
-            Err(error) => {
-                self.survey_failures = self.survey_failures.saturating_add(1);
-                self.deps.meter.error(error.class);
-                self.troubles.survey.failed(&error.chain(), "survey of prodX failed");
-                self.next_survey = now.mono + backoff(self.survey_failures, self.deps.ids.fresh()[0]);
-            }
-        }
     }
 }

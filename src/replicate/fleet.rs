@@ -4,19 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument as _;
 
-use super::copy::Command;
+use super::copy::{Answer, Command};
 use super::driver::Driver;
 use super::{Deps, LoadError, Valve, View, load};
-use crate::change::StoreId;
+use crate::change::{Difference, Key, SourceTime, StoreId};
 use crate::promote::{CatchUp, Flow};
 use crate::seams::{SharedClock, timeout};
 use crate::stores::Store;
 use crate::stores::contract::Mode;
 use crate::supervise::{TaskKind, Tasks};
+use crate::watermark::keys::Prefix;
+use crate::watermark::{DirtyRecord, Index, IndexError, Record, Row};
 
 /// Commands that wait for one driver: humans type them.
 const COMMANDS: usize = 4;
@@ -29,6 +33,21 @@ struct Member {
     store: StoreId,
     view: watch::Receiver<View>,
     commands: mpsc::Sender<Command>,
+    kept: Arc<dyn Store>,
+    index: Arc<dyn Index>,
+}
+
+/// An item that differs in the standby.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Divergent {
+    /// Its identity.
+    pub key: Key,
+    /// Its key for a human: customer data.
+    pub text: Option<String>,
+    /// How it differs.
+    pub what: Difference,
+    /// Our wall clock when it was first proven.
+    pub found_at: SourceTime,
 }
 
 /// The drivers of all replicating stores.
@@ -56,8 +75,10 @@ impl Fleet {
             let state = load(deps.index.as_ref(), store.id())?;
             let (show, view) = watch::channel(View::default());
             let (commands, orders) = mpsc::channel(COMMANDS);
+            let index = Arc::clone(&deps.index);
             let driver = Driver::new(Arc::clone(store), deps, state, valve.subscribe(), show, orders, tasks.stopping());
-            members.push(Member { store: store.id().clone(), view, commands });
+            let index = Arc::clone(&index);
+            members.push(Member { store: store.id().clone(), view, commands, kept: Arc::clone(store), index });
             drivers.push((store.id().to_string(), driver));
         }
         for (name, driver) in drivers {
@@ -70,10 +91,30 @@ impl Fleet {
     /// Copies a store anew, or lets the copy under way remove up to `allowed` items of the standby that the source does not
     /// have. Gives what follows, in words, once the wish is durable; or why not. `None` for a store that is none of these.
     pub async fn reseed(&self, store: &StoreId, allowed: u64) -> Option<Result<String, String>> {
-        let member = self.members.iter().find(|member| member.store == *store)?;
+        self.ask(store, |answer| Command::Reseed { allowed, answer }).await
+    }
+
+    /// Compares the standby with the source, and copies again what differs if it is to be repaired; a repair may remove up to
+    /// `allowed` items. The answer is as for [`Fleet::reseed`].
+    pub async fn verify(&self, store: &StoreId, repair: bool, allowed: u64) -> Option<Result<String, String>> {
+        self.ask(store, |answer| Command::Verify { repair, allowed, answer }).await
+    }
+
+    /// Items that are proven to differ, at most `most`, in the order of their keys. `None` for a store that is none of these.
+    pub fn divergent(&self, store: &StoreId, most: usize) -> Option<Result<Vec<Divergent>, String>> {
+        let member = self.member(store)?;
+        Some(divergent(member, most).map_err(|error| error.to_string()))
+    }
+
+    fn member(&self, store: &StoreId) -> Option<&Member> {
+        self.members.iter().find(|member| member.store == *store)
+    }
+
+    async fn ask(&self, store: &StoreId, command: impl FnOnce(Answer) -> Command) -> Option<Result<String, String>> {
+        let member = self.member(store)?;
         let (answer, answered) = oneshot::channel();
         let gone = || Err("the driver of the store has stopped".to_owned());
-        if member.commands.send(Command::Reseed { allowed, answer }).await.is_err() {
+        if member.commands.send(command(answer)).await.is_err() {
             return Some(gone());
         }
         Some(match timeout(self.clock.as_ref(), ANSWER_WITHIN, answered).await {
@@ -88,6 +129,19 @@ impl Fleet {
     pub fn quiet(&self) -> bool {
         self.members.iter().all(|member| member.view.borrow().quiet)
     }
+}
+
+fn divergent(member: &Member, most: usize) -> Result<Vec<Divergent>, IndexError> {
+    let mut found = Vec::new();
+    for (row, bytes) in member.index.range(&Prefix::dirty(&member.store), None, most)? {
+        let record = DirtyRecord::decode(&row, &bytes)?;
+        // What a copy has put aside is not proven.
+        let (Row::Dirty { key, .. }, Some(what)) = (row, record.what) else { continue };
+        let body = BASE64.decode(&record.body).unwrap_or_default();
+        let text = Driver::replicate(&member.kept).key_text(&body);
+        found.push(Divergent { key, text, what, found_at: record.found_at });
+    }
+    Ok(found)
 }
 
 #[async_trait]

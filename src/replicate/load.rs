@@ -3,7 +3,7 @@
 use crate::change::StoreId;
 use crate::stores::StoreState;
 use crate::watermark::keys::Prefix;
-use crate::watermark::{Index, IndexError, LaneRecord, ParkedRecord, Record, Row, StoreRecord};
+use crate::watermark::{DirtyRecord, Index, IndexError, LaneRecord, ParkedRecord, Record, Row, Seed, StoreRecord};
 
 /// A store's state cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,14 @@ fn read(index: &dyn Index, store: &StoreId) -> Result<StoreState, IndexError> {
     for (row, bytes) in index.scan(&Prefix::parked(store))? {
         if let Row::Parked { key, .. } = &row {
             state.parked.insert(key.clone(), ParkedRecord::decode(&row, &bytes)?);
+        }
+    }
+    // While a copy runs these are its own business, and may be many.
+    if state.record.seed != Seed::Pending {
+        for (row, bytes) in index.scan(&Prefix::dirty(store))? {
+            if let Row::Dirty { key, .. } = &row {
+                state.dirty.insert(key.clone(), DirtyRecord::decode(&row, &bytes)?);
+            }
         }
     }
     Ok(state)

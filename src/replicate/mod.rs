@@ -9,6 +9,7 @@
 
 mod canary;
 mod copy;
+mod decisions;
 mod driver;
 mod fleet;
 mod lane;
@@ -17,7 +18,9 @@ mod order;
 mod pace;
 mod pending;
 mod recent;
+mod suspects;
 mod trouble;
+mod verify;
 mod vitals;
 mod window;
 mod writes;
@@ -25,7 +28,7 @@ mod writes;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use fleet::Fleet;
+pub use fleet::{Divergent, Fleet};
 pub use load::{LoadError, load};
 pub(crate) use trouble::Trouble;
 

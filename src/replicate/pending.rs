@@ -52,8 +52,11 @@ pub(super) struct Pending {
     changes: u64,
     due: Option<Duration>,
     /// A published watermark turned out to be false: its new ceiling, and what was found.
-    violation: Option<(Lane, SourceTime, String)>,
+    violation: Option<Violation>,
 }
+
+/// A lane that was wrong, if one was, the new ceiling, and what was found.
+type Violation = (Option<Lane>, SourceTime, String);
 
 impl Pending {
     pub(super) fn change(&mut self, now: Duration) {
@@ -84,6 +87,12 @@ impl Pending {
         self.clears.extend([Prefix::seen(store, epoch), Prefix::dirty(store)]);
     }
 
+    /// What the source was seen to have is void.
+    pub(super) fn clear_seen(&mut self, store: &StoreId, epoch: u64) {
+        self.seen.clear();
+        self.clears.push(Prefix::seen(store, epoch));
+    }
+
     /// The whole epoch is void.
     pub(super) fn clear_epoch(&mut self, store: &StoreId, epoch: u64) {
         self.clear_copy(store, epoch);
@@ -97,19 +106,24 @@ impl Pending {
 
     pub(super) fn violation(&mut self, lane: &Lane, at: SourceTime, through: SourceTime) {
         let what = format!("lane {lane}: a change of {at} was read after the watermark had passed it ({through})");
-        self.retract(lane, at.floor_to_second() - Duration::from_millis(1), what);
+        self.retract(Some(lane), at.floor_to_second() - Duration::from_millis(1), what);
     }
 
     /// A lane was found that the watermark has left behind.
     pub(super) fn unseen(&mut self, lane: &Lane, through: SourceTime, published: SourceTime) {
         let what =
             format!("lane {lane}, proven up to {through}, was found after the watermark had passed it ({published})");
-        self.retract(lane, through, what);
+        self.retract(Some(lane), through, what);
     }
 
-    fn retract(&mut self, lane: &Lane, ceiling: SourceTime, what: String) {
+    /// The standby is proven to differ where the watermark has passed.
+    pub(super) fn divergence(&mut self, ceiling: SourceTime, what: String) {
+        self.retract(None, ceiling, what);
+    }
+
+    fn retract(&mut self, lane: Option<&Lane>, ceiling: SourceTime, what: String) {
         if self.violation.as_ref().is_none_or(|(_, have, _)| ceiling < *have) {
-            self.violation = Some((lane.clone(), ceiling, what));
+            self.violation = Some((lane.cloned(), ceiling, what));
         }
         self.urgent = true;
     }
@@ -139,10 +153,13 @@ impl Pending {
         self.parked.extend(failed.parked);
         self.clears.splice(0..0, failed.clears);
         self.seen.extend(failed.seen);
+        // What was found to differ since stays; what was mended since is deleted after it is put.
+        let differs = |key: &Key| self.dirty.contains_key(key);
+        let mended = failed.mended.into_iter().filter(|key| !differs(key)).collect::<Vec<_>>();
+        self.mended.extend(mended);
         for (key, record) in failed.dirty {
             self.dirty.entry(key).or_insert(record);
         }
-        self.mended.extend(failed.mended);
         self.answers.extend(failed.answers);
         self.decided |= failed.decided;
         self.changes += failed.changes;
@@ -225,10 +242,11 @@ impl Driver {
     }
 
     /// Raises the store's watermark to what its lanes prove and its parked changes allow; a gap freezes it.
-    fn raise(&mut self, violation: Option<&(Lane, SourceTime, String)>) {
+    fn raise(&mut self, violation: Option<&Violation>) {
+        self.verification.mark = None;
         if let Some((lane, ceiling, what)) = violation {
             tracing::error!(store = %self.store.id(), what, "a published watermark was wrong; it is taken back");
-            if let Some(record) = self.state.lanes.get_mut(lane) {
+            if let Some((lane, record)) = lane.as_ref().and_then(|l| Some((l, self.state.lanes.get_mut(l)?))) {
                 record.through = record.through.map(|have| have.min(*ceiling));
                 self.pending.lanes.insert(lane.clone());
             }
@@ -242,6 +260,9 @@ impl Driver {
         for parked in self.state.parked.values() {
             through = through.min(verified(parked.since, &self.rhythm));
         }
+        self.verification.mark = Some(through);
+        // While the standby is known to differ nothing newer is promised than what was proven by looking at it all.
+        through = self.state.ceiling().map_or(through, |ceiling| through.min(ceiling));
         let proved = self.proof();
         let record = &mut self.state.record;
         if record.through.is_none_or(|have| through > have) {
@@ -263,7 +284,7 @@ impl Driver {
         self.with_canaries(open.map(|l| l.proved).min_by_key(|proved| proved.map(|p| p.mono)).flatten())
     }
 
-    fn transaction(&self, pending: &Pending, violation: Option<(Lane, SourceTime, String)>) -> Txn {
+    fn transaction(&self, pending: &Pending, violation: Option<Violation>) -> Txn {
         let (store, epoch) = (self.store.id().clone(), self.state.record.epoch);
         let row = |lane: &Lane| Row::Lane { store: store.clone(), epoch, lane: lane.clone() };
         let mut txn = Txn {

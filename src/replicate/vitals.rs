@@ -77,6 +77,7 @@ impl Driver {
             Vitals {
                 backlog_items: self.outstanding as u64,
                 failed_items: self.state.parked.len() as u64,
+                divergent: self.state.dirty.len() as u64,
                 last_progress: self.last_progress,
                 source_answered: self.source_answered,
                 retention_headroom: super::pending::headroom(&self.state, now),

@@ -49,6 +49,7 @@ impl Driver {
                 done += 1;
                 coalesced += resolved.coalesced;
                 self.unpark(&change.key);
+                self.mend(&change.key);
                 let ours = self.sighting(change).is_some();
                 canaries += u64::from(ours);
                 // An image of a copy has no commit time to be late after.

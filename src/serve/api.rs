@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -13,7 +14,7 @@ use super::problem::Problem;
 use super::request::{self, Note};
 use super::status::{Status, StoreStatus};
 use crate::change::StoreId;
-use crate::promote::Authorized;
+use crate::promote::{Authorized, Role};
 
 type Answer = Result<Json<Value>, Problem>;
 type Who = Extension<Authorized>;
@@ -41,6 +42,63 @@ pub(super) async fn reseed(
     let what = told.map_err(|why| Problem::conflict(format!("{id}: {why}")))?;
     tracing::warn!(store = id, by = %who.principal().name, allow_deletes = wish.allow_deletes, "an operator asked for a re-seed");
     Ok((StatusCode::ACCEPTED, Json(json!({"store": id, "what": what}))).into_response())
+}
+
+/// Items that are listed, at most.
+const MOST_LISTED: usize = 10_000;
+
+pub(super) async fn verify(
+    State(view): State<Arc<View>>,
+    Path(id): Path<String>,
+    Extension(who): Who,
+    request: Request,
+) -> Result<Response, Problem> {
+    let wish: request::Verify = request::json_or_default(request).await?;
+    let store = known(&view, &id)?;
+    let told = view.keeping.verify(&store, wish.repair, wish.allow_deletes).await;
+    let told = told.ok_or_else(|| not_compared(&id))?;
+    let what = told.map_err(|why| Problem::conflict(format!("{id}: {why}")))?;
+    tracing::info!(store = id, by = %who.principal().name, repair = wish.repair, allow_deletes = wish.allow_deletes, "an operator asked for a verification");
+    Ok((StatusCode::ACCEPTED, Json(json!({"store": id, "what": what}))).into_response())
+}
+
+fn not_compared(id: &str) -> Problem {
+    Problem::conflict(format!("{id} is observed: AWS copies it, and it is not compared"))
+}
+
+pub(super) async fn divergent(
+    State(view): State<Arc<View>>,
+    Path(id): Path<String>,
+    Extension(who): Who,
+    asked: Result<Query<request::Show>, QueryRejection>,
+) -> Answer {
+    let Query(asked) =
+        asked.map_err(|e| Problem::bad_request(e.body_text()).hint("?show_keys=true is all there is"))?;
+    let store = known(&view, &id)?;
+    if asked.show_keys && !who.may(Role::Operator) {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "keys are shown to operators only")
+            .hint("without show_keys their digests are shown"));
+    }
+    let found = view.keeping.divergent(&store, MOST_LISTED).ok_or_else(|| not_compared(&id))?;
+    let found = found.map_err(|why| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "index", why))?;
+    if asked.show_keys {
+        tracing::info!(store = id, by = %who.principal().name, items = found.len(), "keys of divergent items were shown");
+    }
+    let items: Vec<Value> = found
+        .into_iter()
+        .map(|item| {
+            let mut shown = json!({
+                "key_sha256": item.key_sha256,
+                "what": item.what.label(),
+                "found_at": item.found_at.to_string(),
+            });
+            if asked.show_keys {
+                shown["key"] = json!(item.key);
+            }
+            shown
+        })
+        .collect();
+    Ok(Json(json!({"store": id, "items": items})))
 }
 
 /// The store of that name.

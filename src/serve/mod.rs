@@ -9,6 +9,9 @@
 //! GET  /                               -         a page that asks for a token and shows the status
 //! GET  /v1/status                      viewer    the whole application
 //! GET  /v1/stores/{id}                 viewer    one store
+//! POST /v1/stores/{id}/reseed          operator  copies it anew
+//! POST /v1/stores/{id}/verify          operator  compares it with its standby, and repairs what differs if asked to
+//! GET  /v1/stores/{id}/divergent       viewer    items that differ; ?show_keys=true, for an operator, shows their keys
 //! GET  /v1/plan                        viewer    what a promotion would do and lose now
 //! POST /v1/promote                     approver  starts a promotion: 202 and its id; Idempotency-Key gives the same run
 //! GET  /v1/promotions                  viewer    every promotion
@@ -48,7 +51,7 @@ mod request;
 mod router;
 mod salvaging;
 
-pub use keeping::Keeping;
+pub use keeping::{Divergent, Keeping};
 pub use listener::{Limits, Listener, StartError, tokens};
 pub use promoting::Promoting;
 pub use recovery::{Event, Recovery, Started, Timings};

@@ -30,6 +30,27 @@ pub(super) struct Reseed {
     pub(super) allow_deletes: u64,
 }
 
+/// `POST /v1/stores/{id}/verify`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Verify {
+    /// What differs is copied again.
+    #[serde(default)]
+    pub(super) repair: bool,
+    /// How many items of the standby that the source does not have may be removed.
+    #[serde(default)]
+    pub(super) allow_deletes: u64,
+}
+
+/// The question of `GET /v1/stores/{id}/divergent`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Show {
+    /// The keys, too.
+    #[serde(default)]
+    pub(super) show_keys: bool,
+}
+
 /// Reads a JSON body.
 pub(super) async fn json<T: DeserializeOwned>(request: axum::extract::Request) -> Result<T, Problem> {
     let bytes = read(request).await?;

@@ -44,6 +44,8 @@ pub(super) fn routes() -> Vec<Route> {
         reads("/v1/status", viewer, get(api::status)),
         reads("/v1/stores/{id}", viewer, get(api::store)),
         acts("/v1/stores/{id}/reseed", Role::Operator, post(api::reseed)),
+        acts("/v1/stores/{id}/verify", Role::Operator, post(api::verify)),
+        reads("/v1/stores/{id}/divergent", viewer, get(api::divergent)),
         reads("/v1/plan", viewer, get(api::plan)),
         acts("/v1/promote", Role::Approver, post(api::promote)),
         reads("/v1/promotions", viewer, get(api::promotions)),

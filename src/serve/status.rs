@@ -84,7 +84,7 @@ pub struct StoreStatus {
     pub last_progress: Option<String>,
     /// The watermark, for a human.
     pub cutoff: String,
-    /// Of a seed or a sweep.
+    /// Of a seed, a sweep or a verification.
     pub progress: Option<Progress>,
     /// Of the last verification.
     pub verified: Option<Verified>,
@@ -133,9 +133,9 @@ pub struct Progress {
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
-    /// When it ended.
+    /// When it ended, having looked at every item.
     pub at: String,
-    /// Items that differed.
+    /// Items that are known to differ now.
     pub divergent: u64,
 }
 
@@ -261,7 +261,9 @@ fn store(watched: &Watched, verdict: &Rpo, facts: &Facts<'_>) -> StoreStatus {
             total: (progress.total > 0).then_some(progress.total),
             eta_seconds: progress.eta.map(secs),
         }),
-        verified: None,
+        verified: mark
+            .and_then(|mark| mark.record.verified_at)
+            .map(|at| Verified { at: at.to_string(), divergent: vitals.divergent }),
         drift,
         note: note(verdict, mark, &vitals, facts, worst),
     }

@@ -54,6 +54,7 @@ fn the_shape_is_the_published_one() {
         Vitals {
             backlog_items: 7,
             failed_items: 0,
+            divergent: 0,
             last_progress: Some(at(2)),
             source_answered: Some(at(2)),
             retention_headroom: Some(Duration::from_secs(80_000)),

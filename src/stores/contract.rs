@@ -12,7 +12,9 @@ use bytes::Bytes;
 
 use super::canary::Canary;
 use super::{Observe, StoreError};
-use crate::change::{Change, Finding, Key, Lane, Method, Outcome, Position, Read, SourceTime, Stamp, StoreId};
+use crate::change::{
+    Change, Class, Difference, Finding, Key, Lane, Method, Outcome, Position, Read, SourceTime, Stamp, StoreId,
+};
 use crate::promote::Step;
 use crate::watermark::{LaneRecord, ParkedRecord, StoreRecord, Watermarks};
 
@@ -137,6 +139,18 @@ pub trait Replicate: Send + Sync {
     /// is durable there.
     async fn apply(&self, changes: &[Change]) -> Applied;
 
+    /// Looks at keys again, on both sides: the source first, consistently, then the standby, consistently. `keys` are removals
+    /// as [`Doubt`](crate::change::Doubt)s hold them. Only asked of a kind whose pages have doubts.
+    async fn compare(&self, keys: &[Change]) -> Result<Compared, StoreError> {
+        Err(StoreError::new(Class::Invalid, "comparing", format!("{} keys of a kind that is not verified", keys.len())))
+    }
+
+    /// A key for a human: what [`Replicate::encode`] gave of its removal. `None` when it cannot be told.
+    fn key_text(&self, body: &[u8]) -> Option<String> {
+        let _ = body;
+        None
+    }
+
     /// Its canaries, if it is to have any.
     fn canary(&self) -> Option<&dyn Canary> {
         None
@@ -171,6 +185,19 @@ pub struct Spot<'a> {
     pub from: Option<&'a Position>,
     /// For the lanes of a copy.
     pub shelf: &'a dyn Shelf,
+    /// The lane compares what exists instead of copying it: differences are told as doubts.
+    pub verify: bool,
+}
+
+/// What a second look found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// One for each key, in their order; `None`: the same on both sides.
+    pub found: Vec<Option<Difference>>,
+    /// Our wall clock when the source had answered.
+    pub read_at: SourceTime,
+    /// How long the budget of the store wants the next look to wait.
+    pub pause: Duration,
 }
 
 /// What became of the changes of one `apply`.

@@ -9,6 +9,7 @@ pub mod dynamodb;
 pub mod observe;
 pub mod salvage;
 pub mod seed;
+pub mod verify;
 
 mod error;
 mod state;

@@ -44,7 +44,7 @@ pub struct Policy {
 /// A re-seed of a stream that was disabled waits so long for its last shards to be read to their end.
 const DRAIN_OLD: Duration = Duration::from_secs(60);
 /// Orphans in a hundred scanned items that the guard lets pass, when that is more than the configured number.
-const GUARD_PERCENT: u64 = 1;
+pub(super) const GUARD_PERCENT: u64 = 1;
 
 /// The scan's segments as lanes.
 pub fn segments(kind: LaneKind, count: u32) -> Vec<Lane> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::change::{Gap, Key, Lane, LaneSeed, Method, SourceTime};
-use crate::watermark::{LanePhase, LaneRecord, ParkedRecord, Seed, SeedRun, StoreRecord};
+use crate::watermark::{DirtyRecord, LanePhase, LaneRecord, ParkedRecord, Seed, SeedRun, StoreRecord, VerifyRun};
 
 /// What a survey or the end of a lane decides. Applied to [`StoreState`] and to the index in one write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,18 @@ pub enum Transition {
     Reseed(Reseed),
     /// Everything that existed before the tail began is in the standby. Ends the copy and clears the gap that it heals.
     Seeded,
+    /// Source and standby are compared.
+    Verify {
+        /// What it starts from.
+        run: VerifyRun,
+        /// The lanes that compare the source's items, and one that repairs what is known already.
+        lanes: Vec<Lane>,
+    },
+    /// The verification has ended. `complete`: it has looked at every item.
+    Verified {
+        /// Every item was looked at.
+        complete: bool,
+    },
     /// What a recovery must know of the source, in the kind's own words, while the source can still be asked.
     Note(String),
 }
@@ -75,6 +87,8 @@ pub struct StoreState {
     pub lanes: BTreeMap<Lane, LaneRecord>,
     /// Changes that the standby refuses.
     pub parked: BTreeMap<Key, ParkedRecord>,
+    /// Keys at which the standby is proven to differ, outside of a copy.
+    pub dirty: BTreeMap<Key, DirtyRecord>,
 }
 
 /// The rows that a [`StoreState`] change touched.
@@ -90,6 +104,10 @@ pub struct Touched {
     pub left: Option<u64>,
     /// The copy of this epoch has ended: what was kept for it is void.
     pub copied: Option<u64>,
+    /// A verification of this epoch begins or has ended: which keys the source has is void.
+    pub compared: Option<u64>,
+    /// Keys that are known to differ no more.
+    pub mended: Vec<Key>,
 }
 
 impl StoreState {
@@ -132,6 +150,8 @@ impl StoreState {
             Transition::Continue(lanes) => self.open(lanes, now, &mut touched),
             Transition::Reseed(reseed) => self.reseed(reseed, now, &mut touched),
             Transition::Seeded => self.seeded(now, &mut touched),
+            Transition::Verify { run, lanes } => self.verify(run, lanes, now, &mut touched),
+            Transition::Verified { complete } => self.verified(*complete, now, &mut touched),
             Transition::Note(facts) => self.record.source = Some(facts.clone()),
         }
         self.open_ready(&mut touched);
@@ -158,6 +178,10 @@ impl StoreState {
         if self.record.seed != Seed::Pending || broken {
             return;
         }
+        // An empty pair has no lanes of a copy: it was seen to be empty after the positions of its tails were durable.
+        let copied = self.copy_lanes().filter_map(|(_, record)| record.closed_at).max();
+        let tails = self.live_lanes().map(|(_, record)| record.first_seen).max();
+        self.record.whole_at = copied.or(tails);
         self.record.seed = Seed::Done { at: now };
         self.record.gap = None;
         let copies: Vec<Lane> = self.copy_lanes().map(|(lane, _)| lane.clone()).collect();
@@ -183,6 +207,12 @@ impl StoreState {
         self.record.incarnation = Some(reseed.incarnation.clone());
         (self.record.seed, self.record.wanted) = (Seed::Pending, None);
         self.record.seed_run = Some(reseed.run.clone());
+        // What a verification knew, the copy does.
+        self.dirty.clear();
+        self.record.verify_wanted = None;
+        if let Some(run) = &mut self.record.verify_run {
+            run.ended_at.get_or_insert(now);
+        }
         let another_table = self.record.gap.as_ref().is_some_and(|gap| gap.cause == crate::change::GapCause::Recreated);
         if another_table || self.record.gap.is_none() {
             // What was proven of another table, or with an index whose doubt made an operator ask, is proven anew.
@@ -268,7 +298,7 @@ impl StoreState {
         self.record.seed == Seed::Pending && self.record.through.is_none() && self.copy_lanes().next().is_none()
     }
 
-    fn open(&mut self, lanes: &[Lane], now: SourceTime, touched: &mut Touched) {
+    pub(super) fn open(&mut self, lanes: &[Lane], now: SourceTime, touched: &mut Touched) {
         for lane in lanes {
             self.discover(&LaneSeed { lane: lane.clone(), parent: None, born: None }, now, touched);
         }

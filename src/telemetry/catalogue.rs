@@ -86,6 +86,12 @@ families! {
     /// AP-6.
     STORE_FAILED = "store_failed_items", Shape::Gauge, STORE,
         "Changes parked because prodY refuses them; the oldest of them pins the watermark.";
+    /// RP-9.
+    STORE_DIVERGENT = "store_divergent_items", Shape::Gauge, STORE,
+        "Items that are proven to differ in prodY although the watermark had passed them. Absent before the first verification, unless something differs.";
+    /// Of the last complete one.
+    STORE_VERIFIED = "store_verified_timestamp_seconds", Shape::Gauge, STORE,
+        "Unix time, seconds, at which the last verification that looked at every item ended. Absent before the first.";
     /// DS-8e.
     STORE_RETENTION_HEADROOM = "store_retention_headroom_seconds", Shape::Gauge, STORE,
         "Time until the source may forget a change that was not read yet, seconds. Absent when not known.";

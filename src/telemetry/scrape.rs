@@ -121,7 +121,21 @@ fn drift(scrape: &Scrape<'_>) -> Registry {
 }
 
 fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
-    let [rpo, bound, objective, watermark, progress, backlog, failed, headroom, done, expected, eta] = [
+    let [
+        rpo,
+        bound,
+        objective,
+        watermark,
+        progress,
+        backlog,
+        failed,
+        headroom,
+        divergent,
+        verified,
+        done,
+        expected,
+        eta,
+    ] = [
         catalogue::STORE_RPO,
         catalogue::STORE_RPO_UPPER_BOUND,
         catalogue::STORE_RPO_OBJECTIVE,
@@ -130,6 +144,8 @@ fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
         catalogue::STORE_BACKLOG,
         catalogue::STORE_FAILED,
         catalogue::STORE_RETENTION_HEADROOM,
+        catalogue::STORE_DIVERGENT,
+        catalogue::STORE_VERIFIED,
         catalogue::STORE_COPY_DONE,
         catalogue::STORE_COPY_EXPECTED,
         catalogue::STORE_COPY_ETA,
@@ -155,7 +171,10 @@ fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
         set(&failed, Some(vitals.failed_items as f64));
         set(&headroom, vitals.retention_headroom.map(|d| d.as_secs_f64()));
         canaries.set(labels, &vitals);
-        let copy = vitals.progress.as_ref();
+        let compared = scrape.marks.stores.get(id).and_then(|mark| mark.record.verified_at);
+        set(&divergent, (compared.is_some() || vitals.divergent > 0).then_some(vitals.divergent as f64));
+        set(&verified, compared.map(|at| at.as_secs_f64()));
+        let copy = vitals.progress.as_ref().filter(|progress| progress.what != "verify");
         set(&done, copy.map(|p| p.done as f64));
         set(&expected, copy.map(|p| p.total as f64));
         set(&eta, copy.and_then(|p| p.eta).map(|d| d.as_secs_f64()));

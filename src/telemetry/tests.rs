@@ -47,6 +47,7 @@ fn fixed() -> (Watermarks, Board, Vec<(StoreId, &'static str, Terms)>) {
         Vitals {
             backlog_items: 7,
             failed_items: 1,
+            divergent: 0,
             last_progress: Some(ago(1)),
             source_answered: Some(ago(1)),
             retention_headroom: Some(Duration::from_secs(80_000)),

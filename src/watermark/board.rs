@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::change::{Examination, Stamp, StoreId};
 
-/// How far a copy of what exists is.
+/// How far a copy or a verification of what exists is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// Its stage: `scan`, `sweep`, `removal` or `catch-up`.
+    /// Its stage: `scan`, `sweep`, `removal` or `catch-up` of a copy; `verify`.
     pub what: &'static str,
     /// Items done in it.
     pub done: u64,
@@ -32,7 +32,9 @@ pub struct Vitals {
     pub source_answered: Option<Stamp>,
     /// Time until the source may forget a change that was not read yet; `None` when not known.
     pub retention_headroom: Option<Duration>,
-    /// How far the copy under way is.
+    /// Items that are known to differ in the standby.
+    pub divergent: u64,
+    /// How far the copy or the verification under way is.
     pub progress: Option<Progress>,
     /// What is wrong and what to do, for a human; `None` when nothing is.
     pub trouble: Option<String>,

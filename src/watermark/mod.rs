@@ -20,7 +20,9 @@ mod writer;
 
 pub use board::{Assumptions, Board, CanarySigns, Progress, Vitals};
 pub use keys::Row;
-pub use records::{DirtyRecord, LanePhase, LaneRecord, ParkedRecord, Record, Seed, SeedRun, StoreRecord, Wanted};
+pub use records::{
+    DirtyRecord, LanePhase, LaneRecord, ParkedRecord, Record, Seed, SeedRun, StoreRecord, VerifyRun, VerifyWish, Wanted,
+};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

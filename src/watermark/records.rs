@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Fence;
 use super::keys::Row;
-use crate::change::{Gap, Lane, Method, Position, SourceTime};
+use crate::change::{Difference, Gap, Lane, Method, Position, SourceTime};
 
 /// A value that cannot be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -162,6 +162,47 @@ pub struct Wanted {
     pub allowed: u64,
 }
 
+/// A comparison of all items of source and standby: under way, or the last one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VerifyRun {
+    /// Our wall clock when it began: nothing was compared before.
+    pub started_at: SourceTime,
+    /// Our wall clock when it ended; `None` while it is under way.
+    #[serde(default)]
+    pub ended_at: Option<SourceTime>,
+    /// Items of the source when it began, as the source counts them; an estimate, 0 when it does not say.
+    #[serde(default)]
+    pub total: u64,
+    /// Items of the source that were compared, and what was seen to differ was judged.
+    #[serde(default)]
+    pub compared: u64,
+    /// Items of the standby that were looked for in the source.
+    #[serde(default)]
+    pub swept: u64,
+    /// What differs is copied again.
+    #[serde(default)]
+    pub repair: bool,
+    /// How many items of the standby an operator allowed a repair to delete, beyond what the guard lets pass.
+    #[serde(default)]
+    pub allowed: u64,
+    /// Only some attributes are compared: that nothing differs proves less than the whole.
+    #[serde(default)]
+    pub partial: bool,
+}
+
+/// A verification that an operator asked for and that has not begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyWish {
+    /// Our wall clock when it was asked for.
+    pub at: SourceTime,
+    /// What differs is to be copied again.
+    #[serde(default)]
+    pub repair: bool,
+    /// How many items of the standby it may delete.
+    #[serde(default)]
+    pub allowed: u64,
+}
+
 /// What is durable about a store.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StoreRecord {
@@ -198,6 +239,19 @@ pub struct StoreRecord {
     /// An operator's wish for a re-seed.
     #[serde(default)]
     pub wanted: Option<Wanted>,
+    /// The verification under way, or the last one.
+    #[serde(default)]
+    pub verify_run: Option<VerifyRun>,
+    /// An operator's wish for a verification.
+    #[serde(default)]
+    pub verify_wanted: Option<VerifyWish>,
+    /// Our wall clock when the last verification that looked at every item ended.
+    #[serde(default)]
+    pub verified_at: Option<SourceTime>,
+    /// As of this instant the standby was proven to be whole by looking at every item: when a copy had read them all, or the
+    /// start of the last verification that left nothing different.
+    #[serde(default)]
+    pub whole_at: Option<SourceTime>,
     /// What a recovery must know of the source, in the kind's own words: when it is needed, the source cannot be asked.
     #[serde(default)]
     pub source: Option<String>,
@@ -286,6 +340,12 @@ pub struct DirtyRecord {
     pub orphan: bool,
     /// The change that would have mended it then, in the kind's own encoding, base 64: for its key.
     pub body: String,
+    /// How it differs, as a verification proved it.
+    #[serde(default)]
+    pub what: Option<Difference>,
+    /// Our wall clock when a verification proved it last.
+    #[serde(default)]
+    pub seen_at: Option<SourceTime>,
 }
 
 impl Record for DirtyRecord {

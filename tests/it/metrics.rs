@@ -36,6 +36,7 @@ fn golden_exposition_of_a_fixed_state() {
         seed: Seed::Done { at: ago(90).wall },
         through: Some(ago(3).wall),
         method: Some(Method::Verified),
+        verified_at: Some(ago(60).wall),
         ..StoreRecord::default()
     };
     marks.stores.insert(orders.clone(), Mark { record, proved: Some(ago(1)) });
@@ -43,6 +44,7 @@ fn golden_exposition_of_a_fixed_state() {
     let vitals = Vitals {
         backlog_items: 7,
         failed_items: 1,
+        divergent: 2,
         last_progress: Some(ago(1)),
         source_answered: Some(ago(1)),
         retention_headroom: Some(Duration::from_secs(80_000)),

@@ -12,6 +12,7 @@
 )]
 
 mod channel;
+mod compare;
 mod observe;
 mod schedule;
 mod store;
@@ -54,7 +55,9 @@ fn no_schedule_breaks_a_promise() {
                 && totals.splits > 0
                 && totals.strays > 0
                 && totals.late > 0
-                && totals.cuts > 0,
+                && totals.cuts > 0
+                && totals.tampered > 0
+                && totals.verified > 0,
             "nothing happened: {totals:?}"
         );
     }
@@ -157,6 +160,24 @@ mod mutants {
     #[test]
     fn m1f_no_sweep() {
         caught("M1f", &Schedule { no_sweep: true, ..Schedule::default() });
+    }
+
+    /// A page that differs is taken for a proof.
+    #[test]
+    fn rp9_no_second_look() {
+        caught("no second look", &Schedule { no_second_look: true, ..Schedule::default() });
+    }
+
+    /// A difference is looked at again before the changes that explain it have arrived.
+    #[test]
+    fn rp9_a_look_that_does_not_wait_for_the_watermark() {
+        caught("no wait", &Schedule { does_not_wait: true, ..Schedule::default() });
+    }
+
+    /// A key that was read from a tail meanwhile is not acquitted.
+    #[test]
+    fn rp9_what_was_read_meanwhile_is_not_consulted() {
+        caught("not consulted", &Schedule { forgets_what_is_read: true, ..Schedule::default() });
     }
 
     /// RK-1: a commit is believed before it is synced.

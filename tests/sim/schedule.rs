@@ -1,5 +1,6 @@
 //! One schedule: what happens when, and what must hold at every moment.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,8 +11,9 @@ use plimsoll::rpo::{State, Terms, assess};
 use plimsoll::seams::{Ids, SharedClock, TokioClock};
 use plimsoll::stores::Store;
 use plimsoll::supervise::Tasks;
+use plimsoll::watermark::keys::Prefix;
 use plimsoll::watermark::memory::{Fault, MemoryIndex, Tail};
-use plimsoll::watermark::{Board, Index};
+use plimsoll::watermark::{Board, DirtyRecord, Index, Record as _, Row};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{REQUEST_LIFE, START, SimStore};
@@ -29,6 +31,14 @@ pub(crate) struct Schedule {
     pub(crate) stale_scan: bool,
     pub(crate) begins_at_the_tip: bool,
     pub(crate) no_sweep: bool,
+    /// What a verification proves is copied again.
+    pub(crate) repair: bool,
+    /// A page that differs is proof enough.
+    pub(crate) no_second_look: bool,
+    /// A page is judged before the changes that it shows have arrived.
+    pub(crate) does_not_wait: bool,
+    /// A key that was read from a tail stays under suspicion.
+    pub(crate) forgets_what_is_read: bool,
     /// The store has canaries.
     pub(crate) canaries: bool,
     /// The publisher of the stream stands still for a while, now and then (DS-12).
@@ -47,6 +57,10 @@ impl Default for Schedule {
             stale_scan: false,
             begins_at_the_tip: false,
             no_sweep: false,
+            repair: false,
+            no_second_look: false,
+            does_not_wait: false,
+            forgets_what_is_read: false,
             canaries: false,
             stalls: false,
         }
@@ -64,6 +78,8 @@ pub(crate) struct Totals {
     pub(crate) cuts: u64,
     pub(crate) copies: u64,
     pub(crate) reseeds: u64,
+    pub(crate) tampered: u64,
+    pub(crate) verified: u64,
     pub(crate) stalls: u64,
     pub(crate) canaries: u64,
     pub(crate) final_watermark: i64,
@@ -79,6 +95,8 @@ impl Totals {
         self.cuts += other.cuts;
         self.copies += other.copies;
         self.reseeds += other.reseeds;
+        self.tampered += other.tampered;
+        self.verified += other.verified;
         self.stalls += other.stalls;
         self.canaries += other.canaries;
     }
@@ -165,13 +183,40 @@ impl Run {
     fn check(&self, index: &MemoryIndex, highest: &mut SourceTime) -> Result<(), String> {
         let marks = index.snapshot();
         let Some(through) = marks.stores.get(&self.id).and_then(|m| m.record.through) else { return Ok(()) };
-        if through < *highest {
+        self.check_found(index)?;
+        let tampered = !self.world.lock().unwrap().ever_tampered.is_empty();
+        // RP-9: what somebody else took from the standby takes the watermark back.
+        if through < *highest && !tampered {
             return Err(format!("I2: W went back from {highest} to {through}"));
         }
         *highest = through;
         let watermark = through.since(START).as_millis() as u64;
         let world = self.world.lock().unwrap();
-        world.unsound(watermark).map_or(Ok(()), |broken| Err(format!("I1 at {}: {broken}", self.now())))
+        let altered = &world.ever_tampered;
+        world.unsound(watermark).map_or(Ok(()), |broken| {
+            Err(format!("I1 at {}: {broken}; altered behind our back: {altered:?}", self.now()))
+        })
+    }
+
+    /// What is proven to differ, by key.
+    fn found(&self, index: &MemoryIndex) -> BTreeSet<u64> {
+        let rows = index.scan(&Prefix::dirty(&self.id)).unwrap_or_default().into_iter();
+        let proven = |(row, bytes): (Row, Vec<u8>)| {
+            DirtyRecord::decode(&row, &bytes).unwrap().what?;
+            let Row::Dirty { key, .. } = row else { return None };
+            Some(u64::from_be_bytes(key.0[..8].try_into().unwrap()))
+        };
+        rows.filter_map(proven).collect()
+    }
+
+    /// No difference is found that nobody made.
+    fn check_found(&self, index: &MemoryIndex) -> Result<(), String> {
+        let found = self.found(index);
+        let world = self.world.lock().unwrap();
+        match found.iter().find(|key| !world.ever_tampered.contains(key)) {
+            Some(key) => Err(format!("a false difference at {}: key {key}", self.now())),
+            None => Ok(()),
+        }
     }
 
     fn state(&self, index: &MemoryIndex) -> State {
@@ -192,12 +237,17 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
     let run = Run {
         world: Arc::new(Mutex::new(World::new(seed ^ 0x5eed))),
         clock: TokioClock::shared(start),
-        schedule: schedule.clone(),
+        schedule: Schedule { repair: dice.chance(50), ..schedule.clone() },
         counts: Arc::default(),
         ids: Arc::new(SeededIds(Mutex::new(Dice(seed ^ 0x1d5)))),
         id: StoreId::new("sim").unwrap(),
         board: Arc::default(),
     };
+    let tampers = dice.chance(40);
+    // A verification takes half a minute: in some runs nothing interrupts one, and keys rest for longer than that.
+    // Not where the stream stands still: with few writes a shard that goes on late, behind a canary that was in time, is
+    // beyond what canaries can tell (they are a sample of the shards).
+    let steady = dice.chance(35) && !schedule.stalls;
     let mut index = MemoryIndex::new();
     let mut life = run.start(&index);
     let mut totals = Totals::default();
@@ -209,7 +259,7 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
         {
             let mut world = run.world.lock().unwrap();
             world.tick(now);
-            if dice.chance(35) {
+            if dice.chance(if steady { 8 } else { 35 }) {
                 for _ in 0..=dice.below(3) {
                     world.write(now);
                     totals.writes += 1;
@@ -219,24 +269,28 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
                 world.split();
                 totals.splits += 1;
             }
-            if dice.below(1000) < 2 {
+            if !steady && dice.below(1000) < 2 {
                 world.trim(now);
             }
             if schedule.stalls && dice.below(1000) < 8 {
                 world.stall(now);
                 totals.stalls += 1;
             }
-            if dice.below(1000) < 4 {
+            if tampers && dice.below(1000) < 5 {
+                world.tamper();
+                totals.tampered += 1;
+            }
+            if !steady && dice.below(1000) < 4 {
                 world.source_frozen = !world.source_frozen;
             }
-            if dice.below(1000) < 4 {
+            if !steady && dice.below(1000) < 4 {
                 world.standby_frozen = !world.standby_frozen;
             }
         }
         match dice.below(1000) {
             0..4 => index.fail_next([if dice.chance(50) { Fault::Lost } else { Fault::Durable }]),
             4..8 => index.set_delay(Duration::from_millis(dice.below(400))),
-            8..14 => {
+            8..14 if !steady => {
                 life.dead.cancel();
                 let tail = if dice.chance(50) { Tail::Lost } else { Tail::Torn { seed: dice.next() } };
                 index = index.crash(tail);
@@ -252,7 +306,8 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
         cut_the_flow(&run, &life, &index, &mut highest).await?;
         totals.cuts += 1;
     } else {
-        calm_down(&run, &index, &mut highest).await?;
+        calm_down(&run, &life, &index, &mut highest).await?;
+        totals.verified += 1;
     }
     let record = index.snapshot().stores.get(&run.id).map(|mark| mark.record.clone()).unwrap_or_default();
     totals.copies = u64::from(record.seed_run.is_some());
@@ -311,7 +366,7 @@ async fn cut_the_flow(run: &Run, life: &Life, index: &MemoryIndex, highest: &mut
 
 /// I5: the faults end, and the standby becomes the source; the watermark follows, the state is `ok`; then the source falls
 /// silent, and the state is `unknown` within three periods (I11).
-async fn calm_down(run: &Run, index: &MemoryIndex, highest: &mut SourceTime) -> Result<(), String> {
+async fn calm_down(run: &Run, life: &Life, index: &MemoryIndex, highest: &mut SourceTime) -> Result<(), String> {
     let end = run.now();
     {
         let mut world = run.world.lock().unwrap();
@@ -321,6 +376,7 @@ async fn calm_down(run: &Run, index: &MemoryIndex, highest: &mut SourceTime) -> 
         }
     }
     index.set_delay(Duration::ZERO);
+    compare_all(run, life, index, highest).await?;
     for _ in 0..600 {
         run.clock.sleep(Duration::from_millis(100)).await;
         run.world.lock().unwrap().tick(run.now());
@@ -348,7 +404,8 @@ async fn calm_down(run: &Run, index: &MemoryIndex, highest: &mut SourceTime) -> 
     if run.state(index) != State::Ok {
         return Err(format!("a healthy store is {:?}", run.state(index)));
     }
-    if *run.counts.violations.lock().unwrap() > 0 {
+    let tampered = !run.world.lock().unwrap().ever_tampered.is_empty();
+    if *run.counts.violations.lock().unwrap() > 0 && !tampered {
         return Err("a watermark was taken back".into());
     }
     run.world.lock().unwrap().source_frozen = true;
@@ -357,4 +414,55 @@ async fn calm_down(run: &Run, index: &MemoryIndex, highest: &mut SourceTime) -> 
         State::Unknown => Ok(()),
         other => Err(format!("I11: a source silent for 14 s leaves the state {other:?}")),
     }
+}
+
+/// Everything that somebody altered behind our back and that is not overwritten is found by the next verification, and
+/// nothing else; and it is repaired.
+async fn compare_all(run: &Run, life: &Life, index: &MemoryIndex, highest: &mut SourceTime) -> Result<(), String> {
+    for _ in 0..300 {
+        pass(run, index, highest).await?;
+    }
+    let asked = run.clock.now().wall;
+    let differ = run.world.lock().unwrap().divergent();
+    let record = || index.snapshot().stores.get(&run.id).map(|mark| mark.record.clone()).unwrap_or_default();
+    let ended = |after: SourceTime| {
+        let done = record().verify_run.is_some_and(|verify| verify.started_at >= after && verify.ended_at.is_some());
+        done && record().verified_at >= Some(after)
+    };
+    let mut left = 1_500;
+    while !ended(asked) && left > 0 {
+        // It may be seeding still.
+        if record().verify_run.is_none_or(|verify| verify.started_at < asked) {
+            drop(life.fleet.verify(&run.id, false, 0).await);
+        }
+        pass(run, index, highest).await?;
+        left -= 1;
+    }
+    let (found, repair) = (run.found(index), run.schedule.repair);
+    let left = run.world.lock().unwrap().divergent();
+    if !ended(asked) || (!repair && found != differ) || (repair && !left.is_empty()) {
+        return Err(format!(
+            "{differ:?} differ, {found:?} were found, {left:?} are left (repair: {repair}): {:?}",
+            record()
+        ));
+    }
+    let asked = run.clock.now().wall;
+    let mut tries = 1_500;
+    while !run.found(index).is_empty() || !ended(asked) {
+        if record().verify_run.is_none_or(|verify| verify.started_at < asked || !verify.repair) {
+            drop(life.fleet.verify(&run.id, true, 0).await);
+        }
+        pass(run, index, highest).await?;
+        tries -= 1;
+        if tries == 0 {
+            return Err(format!("{:?} are not repaired", run.found(index)));
+        }
+    }
+    Ok(())
+}
+
+async fn pass(run: &Run, index: &MemoryIndex, highest: &mut SourceTime) -> Result<(), String> {
+    run.clock.sleep(Duration::from_millis(100)).await;
+    run.world.lock().unwrap().tick(run.now());
+    run.check(index, highest)
 }

@@ -12,8 +12,9 @@ use plimsoll::change::{
 use plimsoll::promote::Step;
 use plimsoll::seams::SharedClock;
 use plimsoll::stores::canary::{Beat, Canary, CanaryTerms, Sighting};
-use plimsoll::stores::contract::{Applied, Mode, Rhythm, Spot};
+use plimsoll::stores::contract::{Applied, Compared, Mode, Rhythm, Spot};
 use plimsoll::stores::seed::{self, OnGap, Policy};
+use plimsoll::stores::verify;
 use plimsoll::stores::{Replicate, Reseed, Store, StoreError, StoreState, Transition};
 use plimsoll::watermark::{ParkedRecord, SeedRun, Watermarks};
 use tokio_util::sync::CancellationToken;
@@ -43,7 +44,7 @@ pub(crate) struct SimStore {
     pub(crate) dead: CancellationToken,
 }
 
-fn unavailable(what: &str) -> StoreError {
+pub(crate) fn unavailable(what: &str) -> StoreError {
     StoreError::new(Class::Unavailable, what, "the simulation")
 }
 
@@ -52,12 +53,12 @@ impl SimStore {
         self.clock.now().wall.since(START).as_millis() as u64
     }
 
-    fn world(&self) -> std::sync::MutexGuard<'_, World> {
+    pub(crate) fn world(&self) -> std::sync::MutexGuard<'_, World> {
         self.world.lock().unwrap()
     }
 
     /// A call takes a moment, and for the dead for ever.
-    async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         let ms = {
             let mut world = self.world();
             let longest = if world.calm { 10 } else { 150 };
@@ -166,12 +167,20 @@ impl Replicate for SimStore {
                 let lanes = seed::segments(LaneKind::Scan, POLICY.segments);
                 Transition::Copy { run: SeedRun { sweep, ..run }, lanes }
             });
+        } else if let Some(run) = verify::begins(state, &self.terms(), now.wall) {
+            decisions.push(verify::begin(state, run, &POLICY));
         }
         Ok(decisions)
     }
 
     fn proceed(&self, state: &StoreState, _: SourceTime, skew: Duration) -> Vec<Transition> {
-        seed::proceed(state, &POLICY, skew)
+        let mut next = seed::proceed(state, &POLICY, skew);
+        next.extend(verify::proceed(state, &POLICY));
+        next
+    }
+
+    async fn compare(&self, keys: &[Change]) -> Result<Compared, StoreError> {
+        self.compare_keys(keys).await
     }
 
     async fn read(&self, spot: Spot<'_>) -> Result<Read, StoreError> {
@@ -264,7 +273,7 @@ impl Replicate for SimStore {
         let write = |world: &mut World, change: &Change| {
             // What was to land before this has landed.
             world.tick(self.now());
-            world.standby.insert(key_of(&change.key), held(change));
+            world.land(key_of(&change.key), held(change));
         };
         let early = early && !self.schedule.apply_lies && {
             let mut world = self.world();
@@ -355,17 +364,24 @@ impl Canary for SimStore {
     }
 }
 
+pub(crate) fn number(n: u64) -> Key {
+    Key(Bytes::copy_from_slice(&n.to_be_bytes()))
+}
+
 fn held(change: &Change) -> Held {
     *change.body.downcast_ref().unwrap()
 }
 
-fn key_of(key: &Key) -> u64 {
-    u64::from_be_bytes(key.0[..].try_into().unwrap())
+pub(crate) fn key_of(key: &Key) -> u64 {
+    u64::from_be_bytes(key.0[..8].try_into().unwrap())
 }
 
 impl SimStore {
     /// One page of a copy: what it says was true at one moment of the call, and not at another.
     async fn read_copy(&self, spot: Spot<'_>) -> Result<Read, StoreError> {
+        if spot.verify && spot.lane.kind != LaneKind::Repair {
+            return self.compare_page(spot).await;
+        }
         let early = self.world().dice.chance(50);
         if !early {
             self.pass().await;

@@ -1,6 +1,6 @@
 //! The modelled source and standby, and the truth about both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use plimsoll::stores::canary::Beat;
@@ -81,6 +81,10 @@ pub(crate) struct World {
     pub(crate) calm: bool,
     pub(crate) stray_count: u64,
     pub(crate) late_count: u64,
+    /// Keys of the standby that somebody else altered and that we have not written since.
+    pub(crate) tampered: BTreeSet<u64>,
+    /// Keys that somebody else ever altered.
+    pub(crate) ever_tampered: BTreeSet<u64>,
     /// The publisher of the stream stands still: what is committed is not visible.
     pub(crate) held: bool,
     /// Canaries that were written, with their keys.
@@ -144,6 +148,8 @@ impl World {
             calm: false,
             stray_count: 0,
             late_count: 0,
+            tampered: BTreeSet::new(),
+            ever_tampered: BTreeSet::new(),
             held: false,
             beats: vec![],
         }
@@ -229,8 +235,30 @@ impl World {
         self.strays.sort();
         while self.strays.first().is_some_and(|(at, ..)| *at <= now) {
             let (_, key, held) = self.strays.remove(0);
-            self.standby.insert(key, held);
+            self.land(key, held);
         }
+    }
+
+    /// A write of ours takes effect in the standby.
+    pub(crate) fn land(&mut self, key: u64, held: Held) {
+        self.tampered.remove(&key);
+        self.standby.insert(key, held);
+    }
+
+    /// Somebody else alters the standby behind our back: an item is lost, is another, or is there that never was.
+    pub(crate) fn tamper(&mut self) {
+        let key = self.dice.below(KEYS + ZOMBIES);
+        let removed = key < KEYS && self.dice.chance(50);
+        let version = self.dice.below(PAST);
+        self.standby.insert(key, Held { version, removed });
+        self.tampered.insert(key);
+        self.ever_tampered.insert(key);
+    }
+
+    /// Keys at which the two sides are not the same.
+    pub(crate) fn divergent(&self) -> BTreeSet<u64> {
+        let (source, standby) = (Self::items(&self.source), Self::items(&self.standby));
+        source.keys().chain(standby.keys()).filter(|key| source.get(*key) != standby.get(*key)).copied().collect()
     }
 
     /// A shard loses all records that are visible now, read or not.
@@ -251,7 +279,8 @@ impl World {
 
     /// Is everything committed up to `watermark` in the standby, itself or superseded?
     pub(crate) fn unsound(&self, watermark: Ms) -> Option<String> {
-        self.truth.iter().filter(|r| r.committed <= watermark).find_map(|r| {
+        let ours = |r: &&Record| r.committed <= watermark && !self.tampered.contains(&r.key);
+        self.truth.iter().filter(ours).find_map(|r| {
             let held = self.standby.get(&r.key).copied().unwrap_or(Held { version: 0, removed: true });
             let have = held.version;
             // That it is not there may be the work of any removal since: a copy does not tell which.

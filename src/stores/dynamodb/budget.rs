@@ -23,6 +23,8 @@ struct Meter {
     rate: Option<f64>,
     /// Monotonic.
     free_at: Duration,
+    /// The longest rest.
+    longest: Duration,
 }
 
 impl Meter {
@@ -30,7 +32,7 @@ impl Meter {
         let Some(rate) = self.rate else { return Duration::ZERO };
         let cost = Duration::try_from_secs_f64(units / rate).unwrap_or(LONGEST);
         self.free_at = self.free_at.max(now).saturating_add(cost);
-        self.free_at.saturating_sub(now).min(LONGEST)
+        self.free_at.saturating_sub(now).min(self.longest)
     }
 }
 
@@ -49,7 +51,11 @@ pub(super) struct Shares {
 
 /// The budgets of one pair of tables.
 #[derive(Debug, Default)]
-pub(super) struct Budget(Mutex<Option<Meters>>);
+pub(super) struct Budget {
+    meters: Mutex<Option<Meters>>,
+    /// It keeps to small pages and rests as long as it takes, also where a table states no limit.
+    patient: bool,
+}
 
 #[derive(Debug)]
 struct Meters {
@@ -63,6 +69,11 @@ struct Meters {
 }
 
 impl Budget {
+    /// A budget for work that nobody waits for.
+    pub(super) fn patient() -> Self {
+        Self { patient: true, ..Self::default() }
+    }
+
     /// Is it known what the tables have, and was it looked up not long ago?
     pub(super) fn known(&self, now: Duration) -> bool {
         self.lock().as_ref().is_some_and(|meters| now.saturating_sub(meters.learnt) < LEARN_AGAIN)
@@ -79,10 +90,13 @@ impl Budget {
         let write = write.or_else(|| standby_write.map(|units| percent(units, shares.standby_percent)));
         let mut meters = self.lock();
         let old = meters.as_ref();
+        let (longest, least) = if self.patient { (Duration::MAX, 0.1) } else { (LONGEST, 1.0) };
         let meter = |rate: Option<f64>, of: fn(&Meters) -> &Meter| Meter {
-            rate: rate.map(|r| r.max(1.0)),
+            rate: rate.map(|r| r.max(least)),
             free_at: old.map_or(Duration::ZERO, |meters| of(meters).free_at),
+            longest,
         };
+        let standby_read = standby_read.or_else(|| self.patient.then_some(ON_DEMAND_READ));
         let standby_read = standby_read.map(|units| percent(units, shares.standby_percent));
         *meters = Some(Meters {
             source_read: meter(Some(read), |meters| &meters.source_read),
@@ -138,7 +152,7 @@ impl Budget {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Meters>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -210,6 +224,22 @@ mod tests {
             Duration::from_millis(500),
             "no credit for idleness"
         );
+    }
+
+    #[test]
+    fn what_nobody_waits_for_takes_small_pages_of_small_tables() {
+        let budget = Budget::patient();
+        let shares = Shares { read_percent: 5, standby_percent: 5, ..SHARES };
+        budget.set(shares, &provisioned(100, 100), &on_demand(None), Duration::ZERO);
+        let read = |units: f64| Spent { source_read: units, ..Spent::default() };
+        budget.spend(read(12.5), 25, Duration::ZERO);
+        assert_eq!(budget.page(1, 1000), 10, "a second of 5 units at half a unit each");
+        budget.spend(read(1000.0), 1, Duration::ZERO);
+        assert_eq!(budget.page(1, 1000), 1);
+        let budget = Budget::patient();
+        budget.set(shares, &provisioned(100, 100), &on_demand(None), Duration::ZERO);
+        let spent = Spent { standby_read: 60_000.0, ..Spent::default() };
+        assert_eq!(budget.spend(spent, 1, Duration::ZERO), Duration::from_secs(100), "also of a table without a limit");
     }
 
     #[test]

@@ -25,16 +25,33 @@ const KEYS: usize = 100;
 const MOST_ASKED: u32 = 5;
 
 /// One page of a scan.
-struct Scanned {
-    items: Vec<Item>,
-    units: f64,
-    to: Option<Position>,
+pub(super) struct Scanned {
+    pub(super) items: Vec<Item>,
+    pub(super) units: f64,
+    pub(super) to: Option<Position>,
+}
+
+/// One of the two tables.
+#[derive(Clone, Copy)]
+pub(super) struct Side<'a> {
+    pub(super) client: &'a aws_sdk_dynamodb::Client,
+    pub(super) table: &'a str,
+    pub(super) name: &'static str,
+}
+
+/// The names that a projection of these attributes needs, and the projection.
+fn projection(only: &[String]) -> (HashMap<String, String>, String) {
+    let names: HashMap<_, _> = only.iter().enumerate().map(|(at, name)| (format!("#k{at}"), name.clone())).collect();
+    let all: Vec<String> = (0..only.len()).map(|at| format!("#k{at}")).collect();
+    (names, all.join(", "))
 }
 
 impl Table {
     pub(super) async fn read_copy(&self, spot: Spot<'_>) -> Result<Read, StoreError> {
         self.learn_capacity().await?;
         match spot.lane.kind {
+            LaneKind::Scan if spot.verify => self.compare_source(spot).await,
+            LaneKind::Sweep if spot.verify => self.look_for_orphans(spot).await,
             LaneKind::Scan => self.read_source(spot).await,
             LaneKind::Sweep => self.search_standby(spot).await,
             LaneKind::Repair => self.look_again(spot).await,
@@ -49,15 +66,22 @@ impl Table {
         let source = self.describe(&self.source, &self.settings.table, "primary").await?;
         let standby = self.describe(&self.target, &self.settings.standby_table, "standby").await?;
         self.learn_keys(&source);
-        self.budget.set(self.settings.shares, &source, &standby, self.clock.now().mono);
+        let now = self.clock.now().mono;
+        self.verify_budget.set(self.settings.verify.shares(), &source, &standby, now);
+        self.budget.set(self.settings.shares, &source, &standby, now);
         Ok(())
+    }
+
+    /// Items of the next page.
+    fn page(&self, spot: Spot<'_>) -> i32 {
+        self.budget.page(seed::segment(spot.lane).map_or(1, |(_, count)| count), PAGE)
     }
 
     /// A page of the source, to be put into the standby.
     async fn read_source(&self, spot: Spot<'_>) -> Result<Read, StoreError> {
         let at = self.clock.now().wall;
         let (table, on) = (&self.settings.table, format!("primary table {}", self.settings.table));
-        let scanned = self.scan(&self.source, table, &on, spot, false).await?;
+        let scanned = self.scan(&self.source, table, &on, spot, None, self.page(spot)).await?;
         let names = self.key_names(&on)?;
         let mut part = Part { looked: scanned.items.len() as u64, to: scanned.to, ..Part::default() };
         let mut spent = Spent { source_read: scanned.units, ..Spent::default() };
@@ -78,12 +102,12 @@ impl Table {
     async fn search_standby(&self, spot: Spot<'_>) -> Result<Read, StoreError> {
         let at = self.clock.now().wall;
         let (table, on) = (&self.settings.standby_table, format!("standby table {}", self.settings.standby_table));
-        let scanned = self.scan(&self.target, table, &on, spot, true).await?;
         let names = self.key_names(&on)?;
+        let scanned = self.scan(&self.target, table, &on, spot, Some(&*names), self.page(spot)).await?;
         let looked = scanned.items.len() as u64;
         let unknown: Vec<Item> =
             scanned.items.into_iter().filter(|key| !spot.shelf.seen(&item::identity(key))).collect();
-        let (found, units) = self.get(&unknown, &names, true).await?;
+        let (found, units) = self.get(self.primary(), &unknown, &names, Some(&*names)).await?;
         let found: HashSet<Key> = found.into_keys().collect();
         let orphans = unknown
             .into_iter()
@@ -112,7 +136,7 @@ impl Table {
             });
         }
         let names = self.key_names(&on)?;
-        let (mut found, units) = self.get(&keys, &names, false).await?;
+        let (mut found, units) = self.get(self.primary(), &keys, &names, None).await?;
         let mut part = Part { looked: rows.len() as u64, ..Part::default() };
         let mut spent = Spent { source_read: units, ..Spent::default() };
         for key in keys {
@@ -130,13 +154,22 @@ impl Table {
         Ok(Read::Part(part))
     }
 
-    async fn scan(
+    pub(super) fn primary(&self) -> Side<'_> {
+        Side { client: &self.source, table: &self.settings.table, name: "primary" }
+    }
+
+    pub(super) fn standby(&self) -> Side<'_> {
+        Side { client: &self.target, table: &self.settings.standby_table, name: "standby" }
+    }
+
+    pub(super) async fn scan(
         &self,
         client: &aws_sdk_dynamodb::Client,
         table: &str,
         on: &str,
         spot: Spot<'_>,
-        keys_only: bool,
+        only: Option<&[String]>,
+        most: i32,
     ) -> Result<Scanned, StoreError> {
         let bad = |what: &str| StoreError::new(Class::Invalid, what, format!("{on}, segment {}", spot.lane));
         let (segment, count) = seed::segment(spot.lane).ok_or_else(|| bad("reading a segment's name"))?;
@@ -147,15 +180,11 @@ impl Table {
             .segment(segment)
             .total_segments(count)
             .consistent_read(true)
-            .limit(self.budget.page(count, PAGE))
+            .limit(most)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .set_exclusive_start_key(from.transpose()?);
-        if keys_only {
-            for (at, name) in self.key_names(on)?.iter().enumerate() {
-                request = request.expression_attribute_names(format!("#k{at}"), name);
-            }
-            let all: Vec<String> = (0..self.key_names(on)?.len()).map(|at| format!("#k{at}")).collect();
-            request = request.projection_expression(all.join(", "));
+        if let Some((names, expression)) = only.map(projection) {
+            request = request.set_expression_attribute_names(Some(names)).projection_expression(expression);
         }
         let page = request.send().await.map_err(|e| StoreError::of_call(&e, false, "Scan", on))?;
         let items = page.items.unwrap_or_default();
@@ -166,31 +195,27 @@ impl Table {
         Ok(Scanned { items, units, to })
     }
 
-    /// Items of the source by key, consistently, and the units that it took.
-    async fn get(
+    /// Items of one side by key, consistently, `only` those attributes of them, and the units that it took.
+    pub(super) async fn get(
         &self,
+        side: Side<'_>,
         keys: &[Item],
         names: &[String],
-        keys_only: bool,
+        only: Option<&[String]>,
     ) -> Result<(HashMap<Key, Item>, f64), StoreError> {
-        let table = &self.settings.table;
-        let on = format!("primary table {table}");
+        let Side { client, table, name } = side;
+        let on = format!("{name} table {table}");
         let (mut found, mut units) = (HashMap::new(), 0.0);
         for batch in keys.chunks(KEYS) {
             let mut left = batch.to_vec();
             for _ in 0..MOST_ASKED {
                 let mut wanted = KeysAndAttributes::builder().set_keys(Some(left)).consistent_read(true);
-                if keys_only {
-                    for (at, name) in names.iter().enumerate() {
-                        wanted = wanted.expression_attribute_names(format!("#k{at}"), name);
-                    }
-                    let all: Vec<String> = (0..names.len()).map(|at| format!("#k{at}")).collect();
-                    wanted = wanted.projection_expression(all.join(", "));
+                if let Some((names, expression)) = only.map(projection) {
+                    wanted = wanted.set_expression_attribute_names(Some(names)).projection_expression(expression);
                 }
                 let wanted =
                     wanted.build().map_err(|e| StoreError::new(Class::Invalid, "BatchGetItem", &on).because(e))?;
-                let sent = self
-                    .source
+                let sent = client
                     .batch_get_item()
                     .request_items(table, wanted)
                     .return_consumed_capacity(ReturnConsumedCapacity::Total)
@@ -226,14 +251,14 @@ impl Table {
         Change { key, position: Position("".into()), at, body: Arc::new(body), size }
     }
 
-    fn delete(&self, key: HashMap<String, AttributeValue>, names: &Arc<[String]>, at: SourceTime) -> Change {
+    pub(super) fn delete(&self, key: HashMap<String, AttributeValue>, names: &Arc<[String]>, at: SourceTime) -> Change {
         let (identity, size) = (item::identity(&key), item::size(&key));
         let body = Body { image: Image::Delete(key), key_names: Arc::clone(names) };
         Change { key: identity, position: Position("".into()), at, body: Arc::new(body), size }
     }
 
     /// The names of the key's attributes, once the table was looked at.
-    fn key_names(&self, on: &str) -> Result<Arc<[String]>, StoreError> {
+    pub(super) fn key_names(&self, on: &str) -> Result<Arc<[String]>, StoreError> {
         let names = self.key_names.lock().unwrap_or_else(PoisonError::into_inner).clone();
         names.ok_or_else(|| StoreError::new(Class::Unavailable, "looking up the key schema", on))
     }

@@ -129,6 +129,36 @@ fn parse_number(text: &str) -> Option<String> {
     Some(format!("{}{significant}e{exponent}", if negative { "-" } else { "" }))
 }
 
+/// Are two items the same to whoever reads them? Numbers are compared as numbers, sets without their order.
+pub(super) fn same(one: &Item, other: &Item) -> bool {
+    one.len() == other.len()
+        && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| same_value(value, other)))
+}
+
+fn same_value(one: &AttributeValue, other: &AttributeValue) -> bool {
+    fn set<T, U: Ord>(values: &[T], of: impl Fn(&T) -> U) -> Vec<U> {
+        let mut all: Vec<U> = values.iter().map(of).collect();
+        all.sort();
+        all
+    }
+    match (one, other) {
+        (AttributeValue::N(a), AttributeValue::N(b)) => a == b || canonical_number(a) == canonical_number(b),
+        (AttributeValue::Ss(a), AttributeValue::Ss(b)) => set(a, Clone::clone) == set(b, Clone::clone),
+        (AttributeValue::Ns(a), AttributeValue::Ns(b)) => {
+            set(a, |n| canonical_number(n)) == set(b, |n| canonical_number(n))
+        }
+        (AttributeValue::Bs(a), AttributeValue::Bs(b)) => {
+            let bytes = |blob: &Blob| blob.as_ref().to_vec();
+            set(a, bytes) == set(b, bytes)
+        }
+        (AttributeValue::L(a), AttributeValue::L(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_value(a, b))
+        }
+        (AttributeValue::M(a), AttributeValue::M(b)) => same(a, b),
+        _ => one == other,
+    }
+}
+
 /// About how large an item is, bytes; for bounds, not for billing.
 pub(super) fn size(item: &Item) -> usize {
     item.iter().map(|(name, value)| name.len() + value_size(value)).sum()
@@ -286,9 +316,70 @@ mod tests {
             prop_assert_eq!(decode(&encode(&body)), Some(body));
         }
 
+        /// I5: whatever is only written otherwise is the same: sets in another order, numbers as other texts.
+        #[test]
+        fn i5_the_same_written_otherwise(item in proptest::collection::hash_map(".{0,6}", value(), 0..6)) {
+            let one = from_stream(item).unwrap();
+            let other: Item = one.iter().map(|(name, value)| (name.clone(), otherwise(value))).collect();
+            prop_assert!(same(&one, &other) && same(&other, &one));
+        }
+
+        /// I5: whatever is another at any place is another.
+        #[test]
+        fn i5_another_is_never_the_same(item in proptest::collection::hash_map(".{0,6}", value(), 1..6), at in any::<prop::sample::Index>()) {
+            let one = from_stream(item).unwrap();
+            let mut names: Vec<_> = one.keys().cloned().collect();
+            names.sort();
+            let name = at.get(&names);
+            let (mut changed, mut less) = (one.clone(), one.clone());
+            changed.insert(name.clone(), altered(&one[name]));
+            less.remove(name);
+            prop_assert!(!same(&one, &changed) && !same(&changed, &one));
+            prop_assert!(!same(&one, &less) && !same(&less, &one));
+        }
+
         #[test]
         fn garbage_is_no_image(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             prop_assert_eq!(decode(&bytes), None);
+        }
+    }
+
+    fn otherwise(value: &AttributeValue) -> AttributeValue {
+        let number = |text: &String| match text.strip_prefix('-') {
+            Some(rest) => format!("-000{rest}e0"),
+            None => format!("+00{text}E+0"),
+        };
+        match value {
+            AttributeValue::N(text) => AttributeValue::N(number(text)),
+            AttributeValue::Ss(set) => AttributeValue::Ss(set.iter().rev().cloned().collect()),
+            AttributeValue::Ns(set) => AttributeValue::Ns(set.iter().rev().map(number).collect()),
+            AttributeValue::Bs(set) => AttributeValue::Bs(set.iter().rev().cloned().collect()),
+            AttributeValue::L(list) => AttributeValue::L(list.iter().map(otherwise).collect()),
+            AttributeValue::M(map) => AttributeValue::M(map.iter().map(|(n, v)| (n.clone(), otherwise(v))).collect()),
+            other => other.clone(),
+        }
+    }
+
+    fn altered(value: &AttributeValue) -> AttributeValue {
+        match value {
+            AttributeValue::S(text) => AttributeValue::S(format!("{text}x")),
+            // One more digit, on either side of a point.
+            AttributeValue::N(text) => AttributeValue::N(format!("{text}7")),
+            AttributeValue::B(blob) => AttributeValue::B(Blob::new([blob.as_ref(), b"x"].concat())),
+            AttributeValue::Bool(flag) => AttributeValue::Bool(!flag),
+            AttributeValue::Ss(set) => AttributeValue::Ss([set.as_slice(), &["another one".to_owned()]].concat()),
+            AttributeValue::Ns(set) => AttributeValue::Ns([set.as_slice(), &["-5".to_owned()]].concat()),
+            AttributeValue::Bs(set) => AttributeValue::Bs(set.iter().skip(1).cloned().collect()),
+            AttributeValue::L(list) => match list.split_last() {
+                Some((last, rest)) => AttributeValue::L([rest, &[altered(last)]].concat()),
+                None => AttributeValue::L(vec![AttributeValue::Null(true)]),
+            },
+            AttributeValue::M(map) => {
+                let mut map = map.clone();
+                map.insert("one more name".to_owned(), AttributeValue::Null(true));
+                AttributeValue::M(map)
+            }
+            _ => AttributeValue::S("null".into()),
         }
     }
 

@@ -27,6 +27,8 @@ mod salvage;
 mod settings;
 mod survey;
 mod tail;
+mod verify;
+mod verify_settings;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -36,8 +38,8 @@ use bytes::Bytes;
 
 use self::item::{Body, Image};
 use super::canary::Canary;
-use super::contract::{Applied, Examine, Kind, Mode, Replicate, Rhythm, Spot, Store};
-use super::{StoreError, StoreState, Transition, seed};
+use super::contract::{Applied, Compared, Examine, Kind, Mode, Replicate, Rhythm, Spot, Store};
+use super::{StoreError, StoreState, Transition, seed, verify as verifying};
 use crate::aws::Aws;
 use crate::change::{Change, Class, Key, Method, Read, SourceTime, Stamp, StoreId};
 use crate::promote::Step;
@@ -67,6 +69,7 @@ struct Table {
     budget: budget::Budget,
     /// The names of the key's attributes, once looked up. A table that was made anew may have others.
     key_names: Mutex<Option<Arc<[String]>>>,
+    verify_budget: budget::Budget,
     clock: SharedClock,
     canaries: Option<canary::Canaries>,
 }
@@ -82,6 +85,7 @@ fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
         control: doctor::Control::new(aws.primary.region(), aws.standby.region()),
         budget: budget::Budget::default(),
         key_names: Mutex::default(),
+        verify_budget: budget::Budget::patient(),
         clock: Arc::clone(&aws.clock),
         canaries: settings.canary.clone().map(canary::Canaries::new),
         settings,
@@ -155,11 +159,15 @@ impl Replicate for Table {
     }
 
     fn proceed(&self, state: &StoreState, _: SourceTime, skew: Duration) -> Vec<Transition> {
-        seed::proceed(state, &self.settings.seed, skew)
+        let mut next = seed::proceed(state, &self.settings.seed, skew);
+        next.extend(verifying::proceed(state, &self.settings.seed));
+        next
     }
 
     fn held(&self, state: &StoreState) -> Option<String> {
-        seed::held(state, self.id.as_str(), &self.settings.seed)
+        let (id, policy) = (self.id.as_str(), &self.settings.seed);
+        let terms = &self.settings.verify.terms;
+        seed::held(state, id, policy).or_else(|| verifying::held(state, id, policy, terms, self.clock.now().wall))
     }
 
     async fn read(&self, spot: Spot<'_>) -> Result<Read, StoreError> {
@@ -168,6 +176,17 @@ impl Replicate for Table {
 
     async fn apply(&self, changes: &[Change]) -> Applied {
         self.write(changes).await
+    }
+
+    async fn compare(&self, keys: &[Change]) -> Result<Compared, StoreError> {
+        self.compare_keys(keys).await
+    }
+
+    fn key_text(&self, body: &[u8]) -> Option<String> {
+        match item::decode(body)?.image {
+            Image::Delete(key) => Some(item::key_to_text(&key)),
+            Image::Put(_) => None,
+        }
     }
 
     fn canary(&self) -> Option<&dyn Canary> {

@@ -9,6 +9,7 @@ use super::canary_settings::{
 };
 use super::global;
 use super::promote::settings::{self as promoting, Promoting};
+use super::verify_settings::{self as verify, VerifySettings};
 use crate::aws::Aws;
 use crate::change::StoreId;
 use crate::config::{Key, Section, Takes, duration_words};
@@ -171,6 +172,10 @@ pub(super) const KEYS: &[Key] = &[
     SWEEP_LIMIT,
     ON_GAP,
     RESEED_EVERY,
+    verify::EVERY,
+    verify::SHARE,
+    verify::REPAIR,
+    verify::ATTRIBUTES,
     promoting::STREAM,
     promoting::DELETION_PROTECTION,
     promoting::TTL,
@@ -228,6 +233,8 @@ pub struct DynamoDbSettings {
     pub seed: Policy,
     /// What a seed may use of the tables' capacity.
     pub(super) shares: Shares,
+    /// How it is compared with its standby.
+    pub(super) verify: VerifySettings,
     /// What a promotion does to the standby table.
     pub promoting: Promoting,
 }
@@ -334,9 +341,19 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
         survey_every,
     };
     let (seed, shares, canary) = (seed(section), shares(section), canary_settings::read(section));
-    let promoting = promoting::read(section);
+    let (promoting, verify) = (promoting::read(section), verify::read(section));
     let (table, standby_table) = (table?, standby_table?);
-    Some(Arc::new(DynamoDbSettings { table, standby_table, rhythm, attempt_timeout, seed, shares, promoting, canary }))
+    Some(Arc::new(DynamoDbSettings {
+        table,
+        standby_table,
+        rhythm,
+        attempt_timeout,
+        seed,
+        shares,
+        verify,
+        promoting,
+        canary,
+    }))
 }
 
 fn seed(section: &mut Section<'_>) -> Policy {

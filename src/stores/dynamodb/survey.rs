@@ -9,7 +9,7 @@ use super::Table;
 use super::lineage::{self, Incarnation, Sighting};
 use crate::change::{Class, LaneKind, Stamp};
 use crate::config::duration_words;
-use crate::stores::{Reseed, StoreError, StoreState, Transition, seed};
+use crate::stores::{Reseed, StoreError, StoreState, Transition, seed, verify};
 use crate::watermark::SeedRun;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -47,6 +47,8 @@ impl Table {
                 decisions.push(self.reseed(state, &table, &sighting, why, now).await?);
             } else if seed::begins(state) {
                 decisions.push(self.begin_copy(state, &table, now).await?);
+            } else if let Some(run) = verify::begins(state, &self.settings.verify.terms, now.wall) {
+                decisions.push(self.begin_verify(state, run, &table).await?);
             }
         }
         if adopted.is_some() {

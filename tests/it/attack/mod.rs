@@ -18,3 +18,4 @@ mod start;
 mod strays;
 mod throttling;
 pub(crate) mod truth;
+mod verify;

@@ -9,10 +9,13 @@ use serde_json::{Value, json};
 use super::fixture::{APPROVER, OPERATOR, Parts, Server, VIEWER, fresh_mark, orders, short};
 
 /// Method, path, and how many of the roles (viewer, operator, approver) suffice.
-const GUARDED: [(&str, &str, usize); 11] = [
+const GUARDED: [(&str, &str, usize); 14] = [
     ("GET", "/v1/status", 3),
     ("GET", "/v1/stores/orders", 3),
     ("POST", "/v1/stores/orders/reseed", 2),
+    ("POST", "/v1/stores/orders/verify", 2),
+    ("GET", "/v1/stores/orders/divergent", 3),
+    ("GET", "/v1/stores/orders/divergent?show_keys=true", 2),
     ("GET", "/v1/plan", 3),
     ("POST", "/v1/promote", 1),
     ("GET", "/v1/promotions", 3),
@@ -181,4 +184,19 @@ async fn the_words_for_systemd_name_the_worst_store() {
     let words = view.words();
     assert!(words.starts_with("replicating; worst: orders unknown, up to 10"), "{words}");
     assert!(words.ends_with(" s would be lost (objective 30 s)"), "{words}");
+}
+
+/// IA-7: keys are customer data; who does not ask for them as an operator sees digests.
+#[tokio::test]
+async fn ia7_keys_of_divergent_items_are_shown_to_operators_who_ask() {
+    let server = Server::start().await;
+    let ask = async |path: &str, token| server.call("GET", path, Some(token), "").await.text().await.unwrap();
+    let hidden = ask("/v1/stores/orders/divergent", OPERATOR).await;
+    assert!(hidden.contains("ab12") && hidden.contains("missing") && !hidden.contains("secret"), "{hidden}");
+    let shown = ask("/v1/stores/orders/divergent?show_keys=true", OPERATOR).await;
+    assert!(shown.contains("secret"), "{shown}");
+    let refused = ask("/v1/stores/orders/divergent?show_keys=true", VIEWER).await;
+    assert!(refused.contains("operator") && !refused.contains("secret"), "{refused}");
+    let odd = ask("/v1/stores/orders/divergent?keys=1", OPERATOR).await;
+    assert!(odd.contains("show_keys"), "{odd}");
 }

@@ -71,6 +71,20 @@ impl plimsoll::serve::Keeping for Kept {
             n => Ok(format!("up to {n}")),
         })
     }
+
+    async fn verify(&self, store: &StoreId, repair: bool, _: u64) -> Option<Result<String, String>> {
+        (store.as_str() == "orders").then(|| Ok(format!("repair: {repair}")))
+    }
+
+    fn divergent(&self, store: &StoreId, _: usize) -> Option<Result<Vec<plimsoll::serve::Divergent>, String>> {
+        let item = plimsoll::serve::Divergent {
+            key_sha256: "ab12".into(),
+            key: Some("secret".into()),
+            what: plimsoll::change::Difference::Missing,
+            found_at: plimsoll::change::SourceTime(0),
+        };
+        (store.as_str() == "orders").then(|| Ok(vec![item]))
+    }
 }
 
 /// A recovery that plays the events it is told.
