@@ -71,11 +71,17 @@ bench: setup ## Runs the benches; ARGS go to them
 tests = $(CARGO_TEST) --test it $(1) -- --list --format terse 2>/dev/null | grep -q ': test$$' || { echo "no test matches '$(1)'" >&2; exit 1; }
 
 .PHONY: torture
-torture: setup ## Kills and restarts the daemon under load, N times (default 1000); SEED=n repeats a run
+torture: setup ## Kills and restarts the daemon under load and in seeds, N times (default 1000); SEED=n repeats a run
 	@$(CARGO_TEST) --test it --no-run
 	@$(call tests,torture::)
 	@seed=$(or $(SEED),$$(date +%s)); echo "torture: make torture N=$(N) SEED=$$seed"; \
-	PLIMSOLL_TORTURE_RESTARTS=$(N) PLIMSOLL_TORTURE_SEED=$$seed $(CARGO_TEST) --test it torture:: -- --nocapture
+	PLIMSOLL_TORTURE_RESTARTS=$(N) PLIMSOLL_TORTURE_SEED=$$seed $(CARGO_TEST) --test it -- --nocapture torture:: ::kills::
+
+.PHONY: scale
+scale: setup ## Seeds a table of KEYS items (default 1000000) and prints time, memory and disk
+	@$(CARGO_TEST) --test it --no-run
+	@$(call tests,attack::scale::)
+	PLIMSOLL_SCALE_KEYS=$(or $(KEYS),1000000) $(CARGO_TEST) --test it attack::scale:: -- --nocapture --test-threads 1
 
 .PHONY: bless
 bless: setup ## Rewrites the generated files (docs/METRICS.md, config/plimsoll.toml, goldens) from the code

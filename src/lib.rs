@@ -38,6 +38,7 @@ pub mod watermark;
 // The recovery.
 pub mod doctor;
 pub mod promote;
+pub mod salvage;
 
 // The process.
 pub mod cli;

@@ -20,6 +20,7 @@ use crate::observe;
 use crate::promote::{Flow, Flows, Inputs, Kept, Promotions};
 use crate::replicate::{Deps, Fleet, Meter};
 use crate::rpo::Terms;
+use crate::salvage::{self, Salvages};
 use crate::seams::{Ids, SharedClock, SystemClock, SystemIds};
 use crate::serve::{self, Listener, Promoting, View, Watched};
 use crate::stores::Store;
@@ -168,13 +169,27 @@ async fn start_on(
         ids: Arc::new(SystemIds),
         index: Arc::clone(&index) as Arc<dyn Index>,
         board: Arc::clone(&board),
-        stores: all,
+        stores: all.clone(),
         stopping: tasks.stopping(),
     };
     tasks.spawn(TaskKind::Doctor, "doctor", async move {
         rounds.run().await;
         Ok(())
     });
+    let violations = Arc::clone(&metrics);
+    let salvage = Salvages::open(salvage::Inputs {
+        index: Arc::clone(&index) as Arc<dyn Index>,
+        stores: all,
+        clock: Arc::clone(&clock),
+        ids: Arc::new(SystemIds),
+        app: config.app.clone(),
+        primary: config.primary.region.clone(),
+        standby: config.standby.region.clone(),
+        spill: config.index_path.clone(),
+        on_violation: Arc::new(move || violations.soundness_violation()),
+        stopping: tasks.stopping(),
+    })
+    .map_err(|e| e.to_string())?;
 
     let beats = pulses.clone();
     let view = Arc::new(View {
@@ -182,6 +197,7 @@ async fn start_on(
         index: Arc::clone(&index) as Arc<dyn Index>,
         board,
         recovery: Arc::new(Promoting(promotions)),
+        salvage,
         keeping: Arc::new(Keeper(Arc::clone(&fleet))),
         metrics,
         tokens,
@@ -312,6 +328,9 @@ impl Meter for Count {
     }
     fn applied(&self, changes: u64) {
         self.store.applied(changes);
+    }
+    fn coalesced(&self, changes: u64) {
+        self.store.coalesced(changes);
     }
     fn error(&self, class: Class) {
         self.store.error(class);

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest};
 use aws_sdk_dynamodbstreams::types::{AttributeValue as StreamValue, OperationType, Record, ShardIteratorType};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::pair::LIMIT;
 use crate::report::Run;
 use crate::usage::Usage;
 
@@ -46,7 +47,6 @@ pub(crate) struct Job<'a> {
 
 /// Runs a loop in a process of its own.
 pub(crate) async fn run(job: &Job<'_>, folder: &std::path::Path) -> Result<Run, Trouble> {
-    let program = std::env::current_exe().because("could not find the running program")?;
     let keeps = if job.keeps == Keeps::Order { "order" } else { "nothing" };
     let (changes, at_once) = (job.changes.to_string(), job.at_once.to_string());
     let args = [
@@ -61,10 +61,16 @@ pub(crate) async fn run(job: &Job<'_>, folder: &std::path::Path) -> Result<Run, 
         &changes,
         &at_once,
     ];
+    apart(&args, job.changes, folder).await
+}
+
+/// Runs this program again with these arguments; what it measured of so many changes.
+pub(crate) async fn apart(args: &[&str], changes: u64, folder: &std::path::Path) -> Result<Run, Trouble> {
+    let program = std::env::current_exe().because("could not find the running program")?;
     let spec = ProcessSpec {
         name: "bare loop".into(),
         program,
-        args: args.map(Into::into).into(),
+        args: args.iter().map(Into::into).collect(),
         env: Vec::new(),
         stdout: folder.join("bare.out"),
         stderr: Some(folder.join("bare.err")),
@@ -72,12 +78,12 @@ pub(crate) async fn run(job: &Job<'_>, folder: &std::path::Path) -> Result<Run, 
     for path in [folder.join("bare.out"), folder.join("bare.err")] {
         std::fs::write(&path, "").because(format!("could not write {}", path.display()))?;
     }
-    let (status, out, err) = run_to_end(&spec, Duration::from_secs(60)).await?;
+    let (status, out, err) = run_to_end(&spec, LIMIT).await?;
     let said: Value = serde_json::from_str(&out)
         .map_err(|_| Trouble::new(format!("the bare loop ended with {status} and said: {out}{err}")))?;
     let number = |name: &str| said.get(name).and_then(Value::as_f64).unwrap_or_default();
     Ok(Run {
-        changes: job.changes,
+        changes,
         seconds: number("seconds"),
         cpu: number("cpu"),
         peak: number("peak"),
@@ -96,13 +102,7 @@ pub(crate) async fn be(args: &[String]) -> Result<Value, Trouble> {
     let target = Endpoint::new(target, target_region);
     let changes: u64 = changes.parse().because("the number of changes")?;
     let at_once: usize = at_once.parse().because("the number of batches at once")?;
-    let writer = Writer {
-        client: clients::dynamodb_once(&target),
-        table: target_table.clone(),
-        room: Arc::new(Semaphore::new(at_once)),
-    };
-    let described = writer.client.describe_table().table_name(target_table).send().await;
-    described.because("could not describe the standby table")?;
+    let writer = Writer::new(&target, target_table, at_once).await?;
     let streams = clients::streams(&source);
     let mut iterator = Some(first_iterator(&source, &streams, source_table).await?);
 
@@ -146,15 +146,25 @@ async fn first_iterator(
     answer.because("could not get an iterator")?.shard_iterator.ok_or_else(|| Trouble::new("no iterator was given"))
 }
 
-struct Writer {
+/// Writes to one table, so many batches at one time.
+#[derive(Clone)]
+pub(crate) struct Writer {
     client: aws_sdk_dynamodb::Client,
     table: String,
     room: Arc<Semaphore>,
 }
 
 impl Writer {
+    /// One that has looked at its table: its first connection is made.
+    pub(crate) async fn new(target: &Endpoint, table: &str, at_once: usize) -> Result<Self, Trouble> {
+        let client = clients::dynamodb_once(target);
+        let described = client.describe_table().table_name(table).send().await;
+        described.because("could not describe the standby table")?;
+        Ok(Self { client, table: table.to_owned(), room: Arc::new(Semaphore::new(at_once)) })
+    }
+
     /// Sends a batch as soon as fewer than the bound are in flight.
-    async fn send(
+    pub(crate) async fn send(
         &self,
         batch: Vec<WriteRequest>,
         under_way: &mut JoinSet<Result<(), Trouble>>,
@@ -174,7 +184,7 @@ impl Writer {
     }
 }
 
-async fn finish(under_way: &mut JoinSet<Result<(), Trouble>>) -> Result<(), Trouble> {
+pub(crate) async fn finish(under_way: &mut JoinSet<Result<(), Trouble>>) -> Result<(), Trouble> {
     while let Some(done) = under_way.join_next().await {
         done.because("a write panicked")??;
     }

@@ -1,8 +1,9 @@
 //! What replication costs: the real daemon beside bare loops that make the same calls with the same SDK, in the same run.
 //!
 //! `make bench` runs every part; `make bench ARGS="busy idle"` the parts named. Parts: `busy` (a backlog between in-memory
-//! servers), `far` (the same with 30 ms a call), `emulator` (between two emulated regions), `latency`, `idle`; and, only when
-//! named, `large` (100,000 changes in three rounds and not one) and `lanes` (a table of 1,000 shards). `--rounds N` sets the
+//! servers), `far` (the same with 30 ms a call), `emulator` (between two emulated regions), `seed` (a copy of a whole table,
+//! and another one with a sweep), `latency`, `idle`; and, only when named, `large` (100,000 changes in three rounds and not
+//! one), `backlog` (a million changes) and `lanes` (a table of 1,000 shards). `--rounds N` sets the
 //! rounds of each (3).
 //!
 //! CPU time is that of the daemon's process or of the loop's, from `/proc`; the servers run in this one. A ratio within one
@@ -11,6 +12,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a bench measures real time and prints")]
 
 mod bare;
+mod copy;
 mod emulator;
 mod pair;
 mod report;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     };
     let done = match args.split_first() {
         Some((first, rest)) if first == bare::BARE => runtime.block_on(bare::be(rest)).map(|said| println!("{said}")),
+        Some((first, rest)) if first == copy::BARE => runtime.block_on(copy::be(rest)).map(|said| println!("{said}")),
         _ => runtime.block_on(measure(&args)),
     };
     match done {
@@ -58,9 +61,9 @@ fn failed(trouble: &Trouble) -> ExitCode {
 }
 
 /// The parts of a plain run.
-const PLAIN: [&str; 5] = ["busy", "far", "emulator", "latency", "idle"];
+const PLAIN: [&str; 6] = ["busy", "far", "emulator", "seed", "latency", "idle"];
 /// The parts that must be named.
-const NAMED: [&str; 2] = ["large", "lanes"];
+const NAMED: [&str; 3] = ["large", "lanes", "backlog"];
 
 async fn measure(args: &[String]) -> Result<(), Trouble> {
     let (mut rounds, mut parts, mut args) = (3, Vec::new(), args.iter());
@@ -95,6 +98,13 @@ async fn measure(args: &[String]) -> Result<(), Trouble> {
     if chosen("emulator") {
         let rows = emulator::rows(rounds, &work::changes(5_000), AT_ONCE).await?;
         println!("{}", report::table("5,000 changes, two emulated regions (ministack)", &rows, BASE));
+    }
+    if chosen("backlog") {
+        println!("{}", report::table("1,000,000 changes, one round", &busy(1, 1_000_000, 1).await?, BASE));
+    }
+    if chosen("seed") {
+        println!("{}", copy::shown(rounds, 200_000, 200).await?);
+        println!("{}", copy::shown(rounds, 20_000, 4_000).await?);
     }
     if chosen("latency") {
         println!("{}", steady::latency().await?);

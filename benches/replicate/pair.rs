@@ -18,7 +18,7 @@ pub(crate) const TABLE: &str = "busy";
 /// Polls for work often, so that what is measured is the work and not the pause before it.
 pub(crate) const EAGER: &str = "poll_min = \"20ms\"\npoll_max = \"20ms\"";
 /// Longest time for anything to be reached; a bench must end.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
 /// prodX and prodY.
 pub(crate) struct Pair {

@@ -146,6 +146,14 @@ impl Client {
         self.read(request.send().await.map_err(|e| self.silent(&e))?).await
     }
 
+    /// Acts, and opens the stream that answers it.
+    pub(super) async fn stream(&self, path: &str, body: &Value) -> Result<reqwest::Response, Failure> {
+        let request = self.request(Method::POST, path)?.json(body);
+        let sent = seams::timeout(SystemClock::shared().as_ref(), ANSWER, request.send()).await;
+        let answer = sent.ok_or_else(|| self.mute())?.map_err(|e| self.silent(&e))?;
+        if answer.status().is_success() { Ok(answer) } else { Err(self.refused(answer).await) }
+    }
+
     /// Acts where doing it twice is the same as once.
     pub(super) async fn act<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Failure> {
         let request = self.request(Method::POST, path)?.timeout(ANSWER).json(body);

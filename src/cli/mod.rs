@@ -12,6 +12,7 @@ mod follow;
 mod plan;
 mod promote;
 mod reseed;
+mod salvage;
 mod status;
 mod token;
 
@@ -63,6 +64,9 @@ enum Command {
     /// Copies a store anew, or lets a copy under way remove more items of the standby
     #[command(after_help = reseed::EXAMPLE)]
     Reseed(reseed::ReseedArgs),
+    /// Lists what a promotion lost, exports it, and brings over what you name
+    #[command(after_help = salvage::EXAMPLE)]
+    Salvage(salvage::SalvageArgs),
     /// Makes access tokens for the API
     #[command(after_help = token::EXAMPLE)]
     Token(token::TokenArgs),
@@ -96,6 +100,7 @@ where
         Command::Plan(args) => on_runtime(plan::run(&args)),
         Command::Promote(args) => on_runtime(promote::run(&args)),
         Command::Reseed(args) => on_runtime(reseed::run(&args)),
+        Command::Salvage(args) => on_runtime(salvage::run(&args)),
         Command::Token(args) => token::run(&args, &crate::seams::SystemIds),
         Command::Config(args) => config::run(&args),
     }

@@ -478,7 +478,7 @@ impl Driver {
                 self.next_survey = now.mono + self.rhythm.survey_every;
                 for transition in &transitions {
                     if let Transition::Break(gap) | Transition::Lose { gap, .. } = transition
-                        && self.state.record.gap.is_none()
+                        && !self.state.knows_gap()
                     {
                         tracing::error!(store = %self.store.id(), gap = %gap.sentence(), "history is lost; the watermark is frozen until a re-seed");
                     }

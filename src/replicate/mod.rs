@@ -42,6 +42,10 @@ pub trait Meter: Send + Sync {
     fn read(&self, changes: u64);
     /// Changes became durable in the standby.
     fn applied(&self, changes: u64);
+    /// Changes were replaced by newer ones of their keys before they were written.
+    fn coalesced(&self, changes: u64) {
+        let _ = changes;
+    }
     /// A call failed.
     fn error(&self, class: Class);
     /// A change became durable this long after its commit, to the source's precision.

@@ -36,7 +36,7 @@ impl Driver {
         let jitter = self.deps.ids.fresh()[0];
         let pause = |failures: u32| backoff(failures, jitter);
         let mut slow = false;
-        let (mut done, mut canaries) = (0, 0);
+        let (mut done, mut canaries, mut coalesced) = (0, 0, 0);
         let missing = std::iter::repeat(Outcome::Retry(Class::Unknown));
         for (change, outcome) in changes.iter().zip(applied.outcomes.into_iter().chain(missing)) {
             let durable = outcome == Outcome::Done;
@@ -47,6 +47,7 @@ impl Driver {
             let resolved = self.order.resolve(&change.key, outcome, now.mono, &pause);
             if durable {
                 done += 1;
+                coalesced += resolved.coalesced;
                 self.unpark(&change.key);
                 let ours = self.sighting(change).is_some();
                 canaries += u64::from(ours);
@@ -68,10 +69,14 @@ impl Driver {
         }
         if done > 0 {
             self.deps.meter.applied(done - canaries);
+            self.deps.meter.coalesced(coalesced);
             self.last_progress = Some(now);
         }
         if slow {
-            self.write_failures = self.write_failures.saturating_add(1);
+            // Requests that were under way together are one failure, or one throttled moment would close the gate for long.
+            if now.mono >= self.write_gate {
+                self.write_failures = self.write_failures.saturating_add(1);
+            }
             self.write_gate = self.write_gate.max(now.mono + pause(self.write_failures));
         } else if done > 0 {
             self.write_failures = 0;

@@ -17,6 +17,8 @@
 //! POST /v1/promotions/{id}/hold        operator  stops after the running step
 //! POST /v1/promotions/{id}/resume      approver  goes on
 //! POST /v1/promotions/{id}/notes       operator  adds a human's words
+//! POST /v1/salvage                     operator  what a promotion lost, as JSON lines
+//! POST /v1/salvage/apply               approver  brings lines of such a list over to prodY
 //! ```
 //!
 //! Errors are `application/problem+json` with `type`, `title`, `status`, `detail` and `hint`. No GET changes anything.
@@ -44,6 +46,7 @@ mod page;
 mod promoting;
 mod request;
 mod router;
+mod salvaging;
 
 pub use keeping::Keeping;
 pub use listener::{Limits, Listener, StartError, tokens};
@@ -58,6 +61,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::change::Stamp;
 use crate::rpo::Terms;
+use crate::salvage::Salvages;
 use crate::seams::SharedClock;
 use crate::telemetry::{Metrics, Scrape};
 use crate::watermark::{Board, Index};
@@ -72,6 +76,8 @@ pub struct View {
     pub board: Arc<Board>,
     /// The recovery.
     pub recovery: Arc<dyn Recovery>,
+    /// What a promotion lost.
+    pub salvage: Arc<Salvages>,
     /// The stores, as far as operators command them.
     pub keeping: Arc<dyn Keeping>,
     /// The counters.

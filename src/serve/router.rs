@@ -12,7 +12,7 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 
 use super::problem::Problem;
-use super::{Limits, View, api, events, health, page};
+use super::{Limits, View, api, events, health, page, salvaging};
 use crate::promote::Role;
 use crate::seams;
 
@@ -52,6 +52,8 @@ pub(super) fn routes() -> Vec<Route> {
         acts("/v1/promotions/{id}/hold", Role::Operator, post(api::hold)),
         acts("/v1/promotions/{id}/resume", Role::Approver, post(api::resume)),
         acts("/v1/promotions/{id}/notes", Role::Operator, post(api::note)),
+        acts("/v1/salvage", Role::Operator, post(salvaging::list)),
+        acts("/v1/salvage/apply", Role::Approver, post(salvaging::apply)),
     ]
 }
 

@@ -47,6 +47,11 @@ pub trait Store: Send + Sync {
     fn examine(&self) -> Option<&dyn Examine> {
         None
     }
+
+    /// How what it lost in a promotion is found and brought over; `None`: it cannot be.
+    fn salvage(&self) -> Option<&dyn super::salvage::Salvage> {
+        None
+    }
 }
 
 /// A store that can say whether both its ends are as a recovery needs them.

@@ -7,6 +7,7 @@ pub mod canary;
 pub mod contract;
 pub mod dynamodb;
 pub mod observe;
+pub mod salvage;
 pub mod seed;
 
 mod error;

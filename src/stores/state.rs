@@ -290,6 +290,13 @@ impl StoreState {
         self.lanes.iter().filter(move |(lane, r)| lane.is_tail() && live(r))
     }
 
+    /// History is lost, and no copy is under way that brings it: one more loss changes nothing. While such a copy runs, a
+    /// loss is news, for that copy does not bring what was lost after it began (BS-T5).
+    pub fn knows_gap(&self) -> bool {
+        let healing = self.record.seed == Seed::Pending && self.record.seed_run.as_ref().is_some_and(|run| !run.broken);
+        self.record.gap.is_some() && !healing
+    }
+
     /// The lanes of the copy under way.
     pub fn copy_lanes(&self) -> impl Iterator<Item = (&Lane, &LaneRecord)> {
         self.lanes.iter().filter(|(lane, _)| !lane.is_tail())

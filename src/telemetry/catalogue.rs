@@ -104,6 +104,9 @@ families! {
     /// Must converge with read.
     STORE_CHANGES_APPLIED = "store_changes_applied_total", Shape::Counter, STORE,
         "Changes made durable in prodY.";
+    /// AP-2.
+    STORE_CHANGES_COALESCED = "store_changes_coalesced_total", Shape::Counter, STORE,
+        "Changes that were not written to prodY themselves because a newer change of the same key, read meanwhile, was.";
     /// By class.
     STORE_ERRORS = "store_errors_total", Shape::Counter, &["store", "kind", "class"],
         "Failed calls for the store, by class: throttled, unknown_outcome, unavailable, denied, invalid, missing.";

@@ -18,6 +18,7 @@ pub struct Metrics {
     registry: Registry,
     read: IntCounterVec,
     applied: IntCounterVec,
+    coalesced: IntCounterVec,
     errors: IntCounterVec,
     latency: HistogramVec,
     canary: HistogramVec,
@@ -32,6 +33,7 @@ pub struct Metrics {
 pub struct StoreMetrics {
     read: IntCounter,
     applied: IntCounter,
+    coalesced: IntCounter,
     errors: [IntCounter; Class::ALL.len()],
     latency: Histogram,
     canary: Histogram,
@@ -46,6 +48,11 @@ impl StoreMetrics {
     /// `n` changes became durable in the standby.
     pub fn applied(&self, n: u64) {
         self.applied.inc_by(n);
+    }
+
+    /// `n` changes were replaced by a newer one of their key before they were written.
+    pub fn coalesced(&self, n: u64) {
+        self.coalesced.inc_by(n);
     }
 
     /// A call failed.
@@ -75,6 +82,7 @@ impl Metrics {
         Arc::new(Self {
             read: counters(&registry, &catalogue::STORE_CHANGES_READ),
             applied: counters(&registry, &catalogue::STORE_CHANGES_APPLIED),
+            coalesced: counters(&registry, &catalogue::STORE_CHANGES_COALESCED),
             errors: counters(&registry, &catalogue::STORE_ERRORS),
             latency: histograms(&registry, &catalogue::REPLICATION_LATENCY),
             canary: histograms(&registry, &catalogue::CANARY_ROUNDTRIP),
@@ -93,6 +101,7 @@ impl Metrics {
         let made = stores.entry(id.clone()).or_insert_with(|| StoreMetrics {
             read: self.read.with_label_values(&labels),
             applied: self.applied.with_label_values(&labels),
+            coalesced: self.coalesced.with_label_values(&labels),
             errors: Class::ALL.map(|class| self.errors.with_label_values(&[id.as_str(), kind, class.label()])),
             latency: self.latency.with_label_values(&labels),
             canary: self.canary.with_label_values(&labels),

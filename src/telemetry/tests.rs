@@ -50,7 +50,12 @@ fn fixed() -> (Watermarks, Board, Vec<(StoreId, &'static str, Terms)>) {
             last_progress: Some(ago(1)),
             source_answered: Some(ago(1)),
             retention_headroom: Some(Duration::from_secs(80_000)),
-            progress: None,
+            progress: Some(crate::watermark::Progress {
+                what: "scan",
+                done: 3,
+                total: 9,
+                eta: Some(Duration::from_secs(4)),
+            }),
             trouble: None,
             about: None,
             canary: CanarySigns {

@@ -15,8 +15,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind,
-    IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
+    Direction, ErrorKind, IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 use super::directory::{Directory, Found, sentence};
@@ -416,8 +416,14 @@ fn keyspace_options(cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_cache_index_and_filter_blocks(true);
-    // A sweep asks for many keys that are not there.
+    // A sweep asks for many keys, and some are not there.
     blocks.set_bloom_filter(10.0, false);
+    // In parts: the filter of a million keys is 1.2 MB, more than a shard of the cache, and would be read and checked as a
+    // whole for every key.
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
+    blocks.set_metadata_block_size(4096);
+    blocks.set_pin_top_level_index_and_filter(true);
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::Lz4);

@@ -14,6 +14,7 @@ mod doctor;
 mod metrics;
 mod observe;
 mod promote;
+mod salvage;
 mod serve;
 mod supervise;
 mod torture;

@@ -77,6 +77,7 @@ fn golden_exposition_of_a_fixed_state() {
     let fed = metrics.store(&orders, "dynamodb");
     fed.read(12);
     fed.applied(5);
+    fed.coalesced(6);
     fed.error(Class::Throttled);
     fed.latency(Duration::from_millis(700));
     metrics.index_commit(Duration::from_millis(3));

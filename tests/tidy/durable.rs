@@ -34,6 +34,7 @@ const RECORDS: &[(&str, &str)] = &[
     ("Layout", "7"),
     ("JournalRecord", "8"),
     ("KeyRecord", "9"),
+    ("AuditRecord", "10"),
     ("Manifest", "16"),
     ("DirtyRecord", "17"),
 ];

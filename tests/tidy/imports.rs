@@ -48,8 +48,22 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["change", "promote::CatchUp", "promote::Flow", "replicate", "seams", "stores", "supervise", "watermark"],
     ),
     ("promote", &["change", "config", "rpo", "seams", "supervise", "watermark"]),
+    // Behind a promotion: the frozen positions, and what is to be written by hand.
+    (
+        "salvage",
+        &[
+            "change",
+            "promote::Authorized",
+            "promote::Secs",
+            "promote::When",
+            "replicate::load",
+            "seams",
+            "stores",
+            "watermark",
+        ],
+    ),
     ("telemetry", &["change", "rpo", "watermark"]),
-    ("serve", &["change", "config", "promote", "rpo", "seams", "supervise", "telemetry", "watermark"]),
+    ("serve", &["change", "config", "promote", "rpo", "salvage", "seams", "supervise", "telemetry", "watermark"]),
     ("cli", &["*"]),
     // The one that puts everything together.
     ("run", &["*"]),

@@ -8,8 +8,13 @@ use aws_sdk_dynamodb::types::{BillingMode, TableDescription};
 /// What an on-demand table serves at once when it is new, in units per second; used where a table states no limit.
 /// Source: "Default quotas for on-demand tables: 12,000 read request units" of the DynamoDB developer guide.
 const ON_DEMAND_READ: u32 = 12_000;
-/// The longest rest between two pages: a lane must still look alive.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The longest rest between two pages. Longer than what any page may cost that [`Budget::page`] allows, but for single
+/// large items of a tiny table.
+const LONGEST: Duration = Duration::from_secs(900);
+/// Items of a first page, before it is known what one costs.
+const FIRST: i32 = 100;
+/// What the tables have is looked up again after this: people and autoscaling change it while a copy runs.
+const LEARN_AGAIN: Duration = Duration::from_secs(300);
 
 /// Units per second, and when the next one is free. Spending is never refused: who spends rests as long as it takes.
 #[derive(Debug, Default)]
@@ -48,19 +53,23 @@ pub(super) struct Budget(Mutex<Option<Meters>>);
 
 #[derive(Debug)]
 struct Meters {
+    /// Monotonic.
+    learnt: Duration,
+    /// Of one item, as the last page had them.
+    cost: Option<Spent>,
     source_read: Meter,
     standby_read: Meter,
     standby_write: Meter,
 }
 
 impl Budget {
-    /// Is it known what the tables have?
-    pub(super) fn known(&self) -> bool {
-        self.lock().is_some()
+    /// Is it known what the tables have, and was it looked up not long ago?
+    pub(super) fn known(&self, now: Duration) -> bool {
+        self.lock().as_ref().is_some_and(|meters| now.saturating_sub(meters.learnt) < LEARN_AGAIN)
     }
 
-    /// Takes what the tables say that they have.
-    pub(super) fn set(&self, shares: Shares, source: &TableDescription, standby: &TableDescription) {
+    /// Takes what the tables say that they have. What was spent stays spent.
+    pub(super) fn set(&self, shares: Shares, source: &TableDescription, standby: &TableDescription, now: Duration) {
         let percent = |units: u32, percent: u32| f64::from(units) * f64::from(percent) / 100.0;
         let (source_read, _) = capacity(source);
         let (standby_read, standby_write) = capacity(standby);
@@ -68,18 +77,49 @@ impl Budget {
         let read = read.unwrap_or_else(|| percent(source_read.unwrap_or(ON_DEMAND_READ), shares.read_percent));
         let write = shares.write_units.map(f64::from);
         let write = write.or_else(|| standby_write.map(|units| percent(units, shares.standby_percent)));
-        let meter = |rate: Option<f64>| Meter { rate: rate.map(|r| r.max(1.0)), free_at: Duration::ZERO };
-        *self.lock() = Some(Meters {
-            source_read: meter(Some(read)),
-            standby_read: meter(standby_read.map(|units| percent(units, shares.standby_percent))),
-            standby_write: meter(write),
+        let mut meters = self.lock();
+        let old = meters.as_ref();
+        let meter = |rate: Option<f64>, of: fn(&Meters) -> &Meter| Meter {
+            rate: rate.map(|r| r.max(1.0)),
+            free_at: old.map_or(Duration::ZERO, |meters| of(meters).free_at),
+        };
+        let standby_read = standby_read.map(|units| percent(units, shares.standby_percent));
+        *meters = Some(Meters {
+            source_read: meter(Some(read), |meters| &meters.source_read),
+            standby_read: meter(standby_read, |meters| &meters.standby_read),
+            standby_write: meter(write, |meters| &meters.standby_write),
+            learnt: now,
+            cost: old.and_then(|meters| meters.cost),
         });
     }
 
-    /// Spends, and says how long to rest.
-    pub(super) fn spend(&self, spent: Spent, now: Duration) -> Duration {
+    /// Items of the next page, at most `most`: so many that a page of each of `lanes` lanes takes all of them together what
+    /// is allowed in a second. Without that the first pages of a small table would cost minutes of its capacity at once.
+    pub(super) fn page(&self, lanes: i32, most: i32) -> i32 {
+        let meters = self.lock();
+        let Some(meters) = meters.as_ref() else { return FIRST.min(most) };
+        let Some(cost) = meters.cost else { return FIRST.min(most) };
+        let by = |meter: &Meter, units: f64| {
+            meter.rate.filter(|_| units > 0.0).map_or(f64::INFINITY, |rate| rate / f64::from(lanes.max(1)) / units)
+        };
+        let items = by(&meters.source_read, cost.source_read)
+            .min(by(&meters.standby_read, cost.standby_read))
+            .min(by(&meters.standby_write, cost.standby_write));
+        if items >= f64::from(most) { most } else { (items as i32).max(1) }
+    }
+
+    /// Spends what a page of so many items took, and says how long to rest.
+    pub(super) fn spend(&self, spent: Spent, items: u64, now: Duration) -> Duration {
         let mut meters = self.lock();
         let Some(meters) = meters.as_mut() else { return Duration::ZERO };
+        if items > 0 {
+            let each = |units: f64| units / items as f64;
+            meters.cost = Some(Spent {
+                source_read: each(spent.source_read),
+                standby_read: each(spent.standby_read),
+                standby_write: each(spent.standby_write),
+            });
+        }
         let rests = [
             meters.source_read.spend(spent.source_read, now),
             meters.standby_read.spend(spent.standby_read, now),
@@ -160,20 +200,24 @@ mod tests {
     #[test]
     fn bst6_several_lanes_together_keep_to_the_share() {
         let budget = Budget::default();
-        budget.set(SHARES, &provisioned(100, 100), &provisioned(100, 100));
+        budget.set(SHARES, &provisioned(100, 100), &provisioned(100, 100), Duration::ZERO);
         // 20 units a second: four lanes that spend 10 each may go on after 0.5, 1, 1.5 and 2 s.
         let spent = Spent { source_read: 10.0, ..Spent::default() };
-        let rests: Vec<_> = (0..4).map(|_| budget.spend(spent, Duration::from_secs(7)).as_millis()).collect();
+        let rests: Vec<_> = (0..4).map(|_| budget.spend(spent, 1, Duration::from_secs(7)).as_millis()).collect();
         assert_eq!(rests, [500, 1000, 1500, 2000]);
-        assert_eq!(budget.spend(spent, Duration::from_secs(60)), Duration::from_millis(500), "no credit for idleness");
+        assert_eq!(
+            budget.spend(spent, 1, Duration::from_secs(60)),
+            Duration::from_millis(500),
+            "no credit for idleness"
+        );
     }
 
     #[test]
     fn the_tighter_of_reading_and_writing_decides() {
         let budget = Budget::default();
-        budget.set(SHARES, &on_demand(None), &provisioned(10, 10));
+        budget.set(SHARES, &on_demand(None), &provisioned(10, 10), Duration::ZERO);
         let spent = Spent { source_read: 2400.0, standby_write: 16.0, ..Spent::default() };
-        assert_eq!(budget.spend(spent, Duration::ZERO), Duration::from_secs(2), "8 write units a second");
+        assert_eq!(budget.spend(spent, 1, Duration::ZERO), Duration::from_secs(2), "8 write units a second");
         // 1 MB: 1000 write units at 8/s.
         assert_eq!(budget.least_time(1_024_000), Some(Duration::from_secs(125)));
     }
@@ -182,9 +226,44 @@ mod tests {
     fn on_demand_is_limited_by_what_it_states_or_by_the_default() {
         let budget = Budget::default();
         let spent = Spent { source_read: 100.0, standby_write: 1e9, ..Spent::default() };
-        budget.set(SHARES, &on_demand(Some(500)), &on_demand(None));
-        assert_eq!(budget.spend(spent, Duration::ZERO), Duration::from_secs(1), "20 % of 500; writes are not limited");
-        budget.set(Shares { read_units: Some(50), ..SHARES }, &on_demand(Some(500)), &on_demand(None));
-        assert_eq!(budget.spend(spent, Duration::ZERO), Duration::from_secs(2), "as configured");
+        budget.set(SHARES, &on_demand(Some(500)), &on_demand(None), Duration::ZERO);
+        assert_eq!(
+            budget.spend(spent, 1, Duration::ZERO),
+            Duration::from_secs(1),
+            "20 % of 500; writes are not limited"
+        );
+        budget.set(Shares { read_units: Some(50), ..SHARES }, &on_demand(Some(500)), &on_demand(None), Duration::ZERO);
+        assert_eq!(
+            budget.spend(spent, 1, Duration::ZERO),
+            Duration::from_secs(3),
+            "as configured, after what was spent"
+        );
+    }
+
+    /// 5 units a second for four lanes, and items of 2 units: a page is one item, and all that is spent is rested for.
+    #[test]
+    fn bst6_a_page_of_a_small_table_is_small() {
+        let budget = Budget::default();
+        budget.set(SHARES, &provisioned(25, 1000), &on_demand(None), Duration::ZERO);
+        assert_eq!(budget.page(4, 1000), 100, "what one costs is not known yet");
+        let spent = Spent { source_read: 200.0, ..Spent::default() };
+        assert_eq!(budget.spend(spent, 100, Duration::ZERO), Duration::from_secs(40));
+        assert_eq!(budget.page(4, 1000), 1);
+        budget.set(SHARES, &provisioned(2500, 1000), &on_demand(None), Duration::from_secs(1));
+        assert_eq!(budget.page(4, 1000), 62, "somebody raised the capacity");
+        let more = Spent { source_read: 2.0, ..Spent::default() };
+        assert_eq!(
+            budget.spend(more, 1, Duration::from_secs(1)),
+            Duration::from_millis(39_004),
+            "what was spent stays"
+        );
+    }
+
+    #[test]
+    fn what_the_tables_have_is_looked_up_again() {
+        let budget = Budget::default();
+        assert!(!budget.known(Duration::ZERO));
+        budget.set(SHARES, &on_demand(None), &on_demand(None), Duration::from_secs(10));
+        assert!(budget.known(Duration::from_secs(300)) && !budget.known(Duration::from_secs(310)));
     }
 }

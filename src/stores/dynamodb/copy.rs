@@ -3,7 +3,7 @@
 //! (model M1c).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 use base64::Engine as _;
@@ -43,13 +43,13 @@ impl Table {
     }
 
     pub(super) async fn learn_capacity(&self) -> Result<(), StoreError> {
-        if self.budget.known() {
+        if self.budget.known(self.clock.now().mono) {
             return Ok(());
         }
         let source = self.describe(&self.source, &self.settings.table, "primary").await?;
         let standby = self.describe(&self.target, &self.settings.standby_table, "standby").await?;
         self.learn_keys(&source);
-        self.budget.set(self.settings.shares, &source, &standby);
+        self.budget.set(self.settings.shares, &source, &standby, self.clock.now().mono);
         Ok(())
     }
 
@@ -70,7 +70,7 @@ impl Table {
             part.seen.push(change.key.clone());
             part.changes.push(change);
         }
-        part.pause = self.budget.spend(spent, self.clock.now().mono);
+        part.pause = self.budget.spend(spent, part.looked, self.clock.now().mono);
         Ok(Read::Part(part))
     }
 
@@ -91,7 +91,7 @@ impl Table {
             .map(|key| self.delete(key, &names, at))
             .collect();
         let spent = Spent { source_read: units, standby_read: scanned.units, ..Spent::default() };
-        let pause = self.budget.spend(spent, self.clock.now().mono);
+        let pause = self.budget.spend(spent, looked, self.clock.now().mono);
         Ok(Read::Part(Part { orphans, looked, to: scanned.to, pause, ..Part::default() }))
     }
 
@@ -126,7 +126,7 @@ impl Table {
             part.changes.push(change);
         }
         part.to = rows.last().filter(|_| rows.len() == KEYS).map(|(key, _)| Position(BASE64.encode(&key.0).into()));
-        part.pause = self.budget.spend(spent, self.clock.now().mono);
+        part.pause = self.budget.spend(spent, part.looked, self.clock.now().mono);
         Ok(Read::Part(part))
     }
 
@@ -147,7 +147,7 @@ impl Table {
             .segment(segment)
             .total_segments(count)
             .consistent_read(true)
-            .limit(PAGE)
+            .limit(self.budget.page(count, PAGE))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .set_exclusive_start_key(from.transpose()?);
         if keys_only {
@@ -234,7 +234,7 @@ impl Table {
 
     /// The names of the key's attributes, once the table was looked at.
     fn key_names(&self, on: &str) -> Result<Arc<[String]>, StoreError> {
-        let names = self.key_names.get().cloned();
+        let names = self.key_names.lock().unwrap_or_else(PoisonError::into_inner).clone();
         names.ok_or_else(|| StoreError::new(Class::Unavailable, "looking up the key schema", on))
     }
 }

@@ -177,7 +177,7 @@ pub(super) fn key_from_text(text: &str) -> Option<Item> {
     map_from_json(&serde_json::from_str(text).ok()?)
 }
 
-fn map_to_json(item: &Item) -> Value {
+pub(super) fn map_to_json(item: &Item) -> Value {
     Value::Object(item.iter().map(|(name, value)| (name.clone(), to_json(value))).collect::<Map<_, _>>())
 }
 
@@ -197,7 +197,7 @@ fn to_json(value: &AttributeValue) -> Value {
     }
 }
 
-fn map_from_json(value: &Value) -> Option<Item> {
+pub(super) fn map_from_json(value: &Value) -> Option<Item> {
     value.as_object()?.iter().map(|(name, value)| Some((name.clone(), from_json(value)?))).collect()
 }
 

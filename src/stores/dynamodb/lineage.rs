@@ -98,7 +98,7 @@ pub(super) fn decide(state: &StoreState, seen: &Sighting, now: SourceTime) -> Ve
         decisions.push(Transition::Break(gap(GapCause::StreamReset, &adopted.stream_arn)));
     }
     // A known gap is not declared twice.
-    decisions.retain(|_| state.record.gap.is_none());
+    decisions.retain(|_| !state.knows_gap());
     let Some(shards) = &seen.shards else {
         for (lane, _) in state.live_lanes() {
             let gap = gap(GapCause::LaneMissing, &format!("shard {lane}"));
@@ -123,7 +123,7 @@ pub(super) fn decide(state: &StoreState, seen: &Sighting, now: SourceTime) -> Ve
         decisions.push(Transition::Discover(seed(shard, None, now)));
         // Before a copy reads, whatever a shard lost is the copy's to bring.
         let covered = state.record.seed == Seed::Pending && state.copy_lanes().next().is_none();
-        if !young_root && !covered && state.record.gap.is_none() {
+        if !young_root && !covered && !state.knows_gap() {
             decisions.push(Transition::Break(gap(GapCause::ParentUnknown, &on)));
         }
     }
@@ -134,7 +134,7 @@ pub(super) fn decide(state: &StoreState, seen: &Sighting, now: SourceTime) -> Ve
                 continue;
             }
             decisions.push(Transition::Lose { lane: lane.clone(), gap: gap(GapCause::LaneVanished, &on) });
-        } else if record.phase == LanePhase::Reading && now.since(vouched_since(record)) > VOUCHED {
+        } else if record.phase == LanePhase::Reading && !vouched(record, now) {
             decisions.push(Transition::Lose { lane: lane.clone(), gap: gap(GapCause::ReadTooLate, &on) });
         }
     }
@@ -210,6 +210,11 @@ fn vouched_since(record: &LaneRecord) -> SourceTime {
     reached.map_or(begin, |at| at.max(begin))
 }
 
+/// Can the stream still vouch for what we have not read of a shard?
+pub(super) fn vouched(record: &LaneRecord, now: SourceTime) -> bool {
+    now.since(vouched_since(record)) <= VOUCHED
+}
+
 /// Is a shard so new to us, and not yet read, that its absence says nothing?
 pub(super) fn settling(record: &LaneRecord, now: SourceTime) -> bool {
     record.position.is_none() && record.tip_at.is_none() && now.since(record.first_seen) < SETTLING
@@ -230,7 +235,7 @@ pub(super) fn start(lane: &Lane, record: &LaneRecord, from: Option<&Position>, n
     if let Some(position) = from {
         return Ok(Start::After(position.clone()));
     }
-    if now.since(vouched_since(record)) > VOUCHED {
+    if !vouched(record, now) {
         return Err(Gap { cause: GapCause::ReadTooLate, on: format!("shard {lane}"), declared_at: now });
     }
     Ok(Start::Beginning)

@@ -5,6 +5,7 @@
 //!   writes to the standby, [`item`] carries items over without loss.
 //! - [`facts`] is a table as described, [`drift`] compares two of them (pure), [`doctor`] asks for them, [`promote`] makes
 //!   the standby ready for traffic, [`operations`] is every call with the policy that grants it.
+//! - [`salvage`] finds what a promotion lost, and brings over what an operator names.
 //! - [`copy`] reads what exists, as [`seed`] decides it, [`budget`] keeps that within its share.
 //! - What it deliberately does not do: LATEST iterators (DS-6), partial updates (AP-1), attributes of its own in user
 //!   items (AP-3), transactions (their changes arrive one by one; DS-F15).
@@ -22,11 +23,12 @@ mod item;
 mod lineage;
 pub mod operations;
 pub mod promote;
+mod salvage;
 mod settings;
 mod survey;
 mod tail;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -63,8 +65,8 @@ struct Table {
     cursors: tail::Cursors,
     control: doctor::Control,
     budget: budget::Budget,
-    /// The names of the key's attributes, once looked up.
-    key_names: OnceLock<Arc<[String]>>,
+    /// The names of the key's attributes, once looked up. A table that was made anew may have others.
+    key_names: Mutex<Option<Arc<[String]>>>,
     clock: SharedClock,
     canaries: Option<canary::Canaries>,
 }
@@ -79,7 +81,7 @@ fn open(settings: DynamoDbSettings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
         cursors: tail::Cursors::default(),
         control: doctor::Control::new(aws.primary.region(), aws.standby.region()),
         budget: budget::Budget::default(),
-        key_names: OnceLock::new(),
+        key_names: Mutex::default(),
         clock: Arc::clone(&aws.clock),
         canaries: settings.canary.clone().map(canary::Canaries::new),
         settings,
@@ -130,6 +132,10 @@ impl Store for Table {
     }
 
     fn examine(&self) -> Option<&dyn Examine> {
+        Some(self)
+    }
+
+    fn salvage(&self) -> Option<&dyn super::salvage::Salvage> {
         Some(self)
     }
 }

@@ -1,5 +1,6 @@
 //! Looking at a table: which it is, what its stream lists, and what a copy of it would begin with.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{KeySchemaElement, StreamViewType, TableDescription};
@@ -64,6 +65,8 @@ impl Table {
         now: Stamp,
     ) -> Result<Transition, StoreError> {
         self.require_a_fit(table).await?;
+        // It may be another table than the one that was copied before.
+        self.learn_keys(table);
         let on = format!("table {}", self.settings.table);
         let Some(arn) = &seen.stream_arn else {
             return Err(StoreError::new(Class::Invalid, "the table has no stream", on));
@@ -163,14 +166,13 @@ impl Table {
     pub(super) fn learn_keys(&self, table: &TableDescription) {
         let names: Vec<String> = table.key_schema().iter().map(|e| e.attribute_name().to_owned()).collect();
         if !names.is_empty() {
-            // It never changes for a table of one name, but for one that is made anew, which the survey refuses then.
-            self.key_names.get_or_init(|| names.into());
+            *self.key_names.lock().unwrap_or_else(PoisonError::into_inner) = Some(names.into());
         }
     }
 }
 
 /// The table's stream, if it is on.
-fn stream_of(table: &TableDescription) -> Option<String> {
+pub(super) fn stream_of(table: &TableDescription) -> Option<String> {
     let on = table.stream_specification().is_some_and(aws_sdk_dynamodb::types::StreamSpecification::stream_enabled);
     table.latest_stream_arn().filter(|_| on).map(str::to_owned)
 }

@@ -101,7 +101,7 @@ impl Table {
                     self.cursors.set(spot.lane, None);
                 }
                 if service.is_some_and(|e| e.is_trimmed_data_access_exception()) {
-                    if may_begin_anew(&spot) {
+                    if may_begin_anew(&spot, now.wall) {
                         let iterator = self.iterator(arn, spot, &Start::Beginning).await?;
                         let from = spot.from.cloned();
                         self.cursors.set(spot.lane, iterator.ok().map(|iterator| Cursor::At { from, iterator }));
@@ -165,7 +165,7 @@ impl Table {
             Err(error) => {
                 let service = error.as_service_error();
                 if service.is_some_and(|e| e.is_trimmed_data_access_exception()) {
-                    if *start != Start::Beginning && may_begin_anew(&spot) {
+                    if *start != Start::Beginning && may_begin_anew(&spot, self.clock.now().wall) {
                         return Box::pin(self.iterator(arn, spot, &Start::Beginning)).await;
                     }
                     return Ok(Err(self.gap(GapCause::Trimmed, lane)));
@@ -306,7 +306,8 @@ impl Table {
 }
 
 /// Nothing of the shard was read since the copy of this epoch began, which brings what the stream has trimmed: it is read
-/// from whatever is left.
-fn may_begin_anew(spot: &Spot<'_>) -> bool {
-    spot.record.initial && spot.from == spot.record.position.as_ref()
+/// from whatever is left. After a day without a read that is no longer all that was written since.
+fn may_begin_anew(spot: &Spot<'_>, now: SourceTime) -> bool {
+    let unread = spot.record.initial && spot.from == spot.record.position.as_ref();
+    unread && lineage::vouched(spot.record, now)
 }

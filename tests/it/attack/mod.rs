@@ -11,6 +11,8 @@ mod order;
 mod promotion;
 mod promotion_crash;
 mod regions;
+mod reseed;
+mod scale;
 mod seed;
 mod start;
 mod strays;

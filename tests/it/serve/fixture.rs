@@ -13,7 +13,8 @@ use plimsoll::change::{Method, SourceTime, StoreId};
 use plimsoll::config;
 use plimsoll::promote::{Answers, Authorized};
 use plimsoll::rpo::Terms;
-use plimsoll::seams::{SharedClock, SystemClock};
+use plimsoll::salvage::{Inputs, Salvages};
+use plimsoll::seams::{SharedClock, SystemClock, SystemIds};
 use plimsoll::serve::auth::Tokens;
 use plimsoll::serve::problem::Problem;
 use plimsoll::serve::{Event, Fleet, Limits, Listener, Recovery, Started, Timings, View, Watched};
@@ -212,6 +213,7 @@ impl Parts {
             index: Arc::clone(&self.index),
             board,
             recovery: Arc::clone(&self.recovery),
+            salvage: self.salvage(),
             keeping: Arc::new(Kept),
             metrics,
             tokens,
@@ -221,6 +223,25 @@ impl Parts {
             lifeless: Box::new(Vec::new),
             stopping: self.tasks.stopping(),
         }
+    }
+}
+
+impl Parts {
+    /// Of no store.
+    fn salvage(&self) -> Arc<Salvages> {
+        let inputs = Inputs {
+            index: Arc::clone(&self.index),
+            stores: Vec::new(),
+            clock: Arc::clone(&self.clock),
+            ids: Arc::new(SystemIds),
+            app: "shop".into(),
+            primary: "us-east-1".into(),
+            standby: "us-west-2".into(),
+            spill: std::env::temp_dir(),
+            on_violation: Arc::new(|| ()),
+            stopping: self.tasks.stopping(),
+        };
+        Salvages::open(inputs).unwrap()
     }
 }
 

@@ -1,8 +1,8 @@
 //! The lineage, rule by rule, and every mutant that loses a shard.
 
 use super::*;
-use crate::change::Method;
-use crate::watermark::Seed;
+use crate::change::{LaneKind, Method};
+use crate::watermark::{Seed, SeedRun};
 
 const NOW: SourceTime = SourceTime(1_795_000_000_000);
 
@@ -140,6 +140,31 @@ fn ds8d_a_parent_that_was_never_seen_is_a_gap_outside_adoption() {
     run(&mut state, &sighting(vec![shard(&root, None), shard(&b, Some(&ghost))]), NOW);
     assert_eq!(state.record.gap.as_ref().unwrap().cause, GapCause::ParentUnknown);
     assert_eq!(phase(&state, &b), Some(LanePhase::Reading));
+}
+
+/// A gap that is being healed hides no other one: what is lost while the copy runs, that copy does not bring.
+#[test]
+fn bst5_every_loss_during_the_cure_of_a_gap_is_declared() {
+    let (root, ghost, b) = (id(100, "a"), id(60, "g"), id(1, "b"));
+    let gap = Gap { cause: GapCause::Trimmed, on: "a shard".into(), declared_at: NOW };
+    let mut healing = running(&root);
+    (healing.record.gap, healing.record.seed, healing.record.epoch) = (Some(gap), Seed::Pending, 1);
+    healing.record.seed_run = Some(SeedRun { started_at: NOW, ..SeedRun::default() });
+    healing.apply(&Transition::Continue(vec![Lane { kind: LaneKind::Scan, name: "0/1".into() }]), NOW);
+    let same = sighting(vec![shard(&root, None)]);
+    let losses = [
+        (GapCause::ParentUnknown, sighting(vec![shard(&root, None), shard(&b, Some(&ghost))])),
+        (GapCause::StreamReset, Sighting { stream_arn: Some("arn:s2".into()), ..same.clone() }),
+        (GapCause::Recreated, Sighting { table_id: "t2".into(), ..same.clone() }),
+    ];
+    for (cause, seen) in losses {
+        let mut state = healing.clone();
+        assert!(run(&mut state, &same, NOW).is_empty());
+        run(&mut state, &seen, NOW);
+        assert_eq!(state.record.gap.as_ref().unwrap().cause, cause);
+        assert!(state.record.seed_run.as_ref().unwrap().broken, "{cause:?}: the copy is not the cure");
+        assert!(run(&mut state, &seen, NOW).is_empty(), "{cause:?}: once");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! PutItem, DeleteItem, BatchWriteItem.
 //!
-//! What the model does not do (conditions) is refused, never ignored.
+//! What the model does not do (most conditions) is refused, never ignored.
 
 use super::super::faults::Call;
 use super::super::model::error::AwsError;
@@ -10,6 +10,7 @@ use super::super::model::table::Table;
 use super::super::model::value::{Item, canonicalise, item_size};
 use super::super::region::Region;
 use super::capacity::{Consumed, Report};
+use super::condition::Condition;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -27,7 +28,8 @@ pub(crate) struct PutItem {
     item: Item,
     return_values: Option<String>,
     return_consumed_capacity: Option<String>,
-    condition_expression: Option<String>,
+    #[serde(flatten)]
+    condition: Condition,
     expected: Option<serde_json::Value>,
 }
 
@@ -39,7 +41,8 @@ pub(crate) struct DeleteItem {
     key: Item,
     return_values: Option<String>,
     return_consumed_capacity: Option<String>,
-    condition_expression: Option<String>,
+    #[serde(flatten)]
+    condition: Condition,
     expected: Option<serde_json::Value>,
 }
 
@@ -113,6 +116,10 @@ pub(super) fn unsupported(what: &str) -> AwsError {
     AwsError::validation(format!("{what} is not supported by the scripted server"))
 }
 
+fn without_expected(expected: Option<&serde_json::Value>) -> Result<(), AwsError> {
+    if expected.is_some() { Err(unsupported("a write with Expected")) } else { Ok(()) }
+}
+
 pub(super) fn unconditional(condition: Option<&String>, expected: Option<&serde_json::Value>) -> Result<(), AwsError> {
     if condition.is_some() || expected.is_some() { Err(unsupported("a conditional write")) } else { Ok(()) }
 }
@@ -157,7 +164,7 @@ pub(super) fn write(table: &mut Table, key: Key, item: Option<Item>, now: System
 }
 
 pub(super) fn put_item(region: &Region, mut input: PutItem) -> Result<Vec<u8>, AwsError> {
-    unconditional(input.condition_expression.as_ref(), input.expected.as_ref())?;
+    without_expected(input.expected.as_ref())?;
     let wanted = Wanted::parse(input.return_values.as_deref(), input.return_consumed_capacity.as_deref())?;
     let cell = region.table(&input.table_name)?;
     let (old, units) = {
@@ -167,6 +174,7 @@ pub(super) fn put_item(region: &Region, mut input: PutItem) -> Result<Vec<u8>, A
         if !table.meter.lets_write(now) {
             return Err(throttled());
         }
+        input.condition.check(table.get(&key).as_deref())?;
         write(&mut table, key, Some(input.item), now)
     };
     region.counters.items_put.fetch_add(1, Ordering::Relaxed);
@@ -174,7 +182,7 @@ pub(super) fn put_item(region: &Region, mut input: PutItem) -> Result<Vec<u8>, A
 }
 
 pub(super) fn delete_item(region: &Region, mut input: DeleteItem) -> Result<Vec<u8>, AwsError> {
-    unconditional(input.condition_expression.as_ref(), input.expected.as_ref())?;
+    without_expected(input.expected.as_ref())?;
     let wanted = Wanted::parse(input.return_values.as_deref(), input.return_consumed_capacity.as_deref())?;
     let cell = region.table(&input.table_name)?;
     canonicalise(&mut input.key)?;
@@ -185,6 +193,7 @@ pub(super) fn delete_item(region: &Region, mut input: DeleteItem) -> Result<Vec<
         if !table.meter.lets_write(now) {
             return Err(throttled());
         }
+        input.condition.check(table.get(&key).as_deref())?;
         write(&mut table, key, None, now)
     };
     region.counters.items_deleted.fetch_add(1, Ordering::Relaxed);

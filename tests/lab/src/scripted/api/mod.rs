@@ -1,6 +1,7 @@
 //! The DynamoDB and DynamoDB Streams APIs: parse, count, apply faults, perform, answer.
 
 mod capacity;
+mod condition;
 mod control_plane;
 mod describe;
 mod items;
