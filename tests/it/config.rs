@@ -1,5 +1,7 @@
 //! The configuration: every mistake alone, all at once, and texts that nobody meant.
 
+mod canary;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -296,28 +298,6 @@ fn an_objective_below_what_an_idle_store_can_prove_is_a_warning_that_says_what_t
     assert!(shown.starts_with("warning: store \"orders\".rpo: an objective of 10s is below the 17s"), "{shown}");
     assert!(shown.contains("set rpo = \"17s\" or more") && shown.contains("poll_max 2s"), "{shown}");
     assert_eq!(checked.warnings[0].severity, Severity::Warning);
-}
-
-#[test]
-fn canaries_are_checked_and_raise_the_floor() {
-    let with = |keys: &str| BASE.replace("table = \"orders\"", &format!("table = \"orders\"\n{keys}"));
-    let checked = accepted(&with("canary_keys = 2\nrpo = \"20s\""));
-    assert_eq!(checked.config.stores[0].settings.floor(), Duration::from_secs(31));
-    let shown = listed(&checked.warnings);
-    assert!(shown.contains("below the 31s") && shown.contains("canary_every 10s + propagation 10s"), "{shown}");
-    let idle = listed(&accepted(&with("canary_every = \"5s\"")).warnings);
-    assert!(idle.contains("canary_every") && idle.contains("set canary_keys"), "{idle}");
-    accepted(&with("canary_keys = 2\ncanary_numbers = [\"-1\", \"-2e3\"]"));
-    for (keys, says) in [
-        ("canary_keys = 65", "out of bounds"),
-        ("canary_keys = 1\ncanary_prefix = \"a\\u0007b\"", "cannot begin the key"),
-        ("canary_keys = 2\ncanary_numbers = [\"1\"]", "names 1 and canary_keys is 2"),
-        ("canary_keys = 2\ncanary_numbers = [\"1\", \"1.0\"]", "names a number twice"),
-        ("canary_keys = 1\ncanary_numbers = [\"x\"]", "is no number"),
-    ] {
-        let shown = refused(&with(keys));
-        assert!(shown.contains(says), "{keys}: {shown}");
-    }
 }
 
 #[test]
