@@ -119,7 +119,7 @@ impl SimStore {
         let world = &mut *guard;
         let (segment, count) = seed::segment(spot.lane).unwrap();
         let after: Option<u64> = spot.from.map(|p| p.0.parse().unwrap());
-        let take = 1 + world.dice.below(3) as usize;
+        let take = 1 + world.dice.below(self.schedule.copy_page) as usize;
         let side = if spot.lane.kind == LaneKind::Sweep { &world.standby } else { &world.source };
         let mine = |n: u64| n % count as u64 == segment as u64 && after.is_none_or(|after| n > after);
         let found: Vec<u64> = side.iter().filter(|(n, held)| mine(**n) && !held.removed).map(|(n, _)| *n).collect();

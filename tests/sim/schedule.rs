@@ -1,6 +1,6 @@
 //! One schedule: what happens when, and what must hold at every moment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -43,6 +43,17 @@ pub(crate) struct Schedule {
     pub(crate) canaries: bool,
     /// The publisher of the stream stands still for a while, now and then (DS-12).
     pub(crate) stalls: bool,
+    /// Another fate of the same history: which answers are lost, late, short or throttled.
+    pub(crate) luck: u64,
+    /// The process is killed now and then.
+    pub(crate) kills: bool,
+    /// Records of a page of a shard, at most.
+    pub(crate) page: u64,
+    /// Items of a page of a copy, at most.
+    pub(crate) copy_page: u64,
+    pub(crate) segments: u32,
+    pub(crate) batch: usize,
+    pub(crate) concurrency: usize,
 }
 
 impl Default for Schedule {
@@ -63,6 +74,13 @@ impl Default for Schedule {
             forgets_what_is_read: false,
             canaries: false,
             stalls: false,
+            luck: 0,
+            kills: true,
+            page: 8,
+            copy_page: 3,
+            segments: 3,
+            batch: 5,
+            concurrency: 4,
         }
     }
 }
@@ -83,6 +101,10 @@ pub(crate) struct Totals {
     pub(crate) stalls: u64,
     pub(crate) canaries: u64,
     pub(crate) final_watermark: i64,
+    /// What the standby holds in the end.
+    pub(crate) end: BTreeMap<u64, u64>,
+    /// What the source has been through: each version, and when.
+    pub(crate) history: Vec<(u64, u64)>,
 }
 
 impl Totals {
@@ -235,7 +257,7 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9).wrapping_add(1));
     let start = UNIX_EPOCH + Duration::from_millis(START.0 as u64);
     let run = Run {
-        world: Arc::new(Mutex::new(World::new(seed ^ 0x5eed))),
+        world: Arc::new(Mutex::new(World::new(seed ^ 0x5eed, schedule.luck))),
         clock: TokioClock::shared(start),
         schedule: Schedule { repair: dice.chance(50), ..schedule.clone() },
         counts: Arc::default(),
@@ -291,8 +313,11 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
             0..4 => index.fail_next([if dice.chance(50) { Fault::Lost } else { Fault::Durable }]),
             4..8 => index.set_delay(Duration::from_millis(dice.below(400))),
             8..14 if !steady => {
-                life.dead.cancel();
                 let tail = if dice.chance(50) { Tail::Lost } else { Tail::Torn { seed: dice.next() } };
+                if !schedule.kills {
+                    continue;
+                }
+                life.dead.cancel();
                 index = index.crash(tail);
                 drop(life.tasks.shutdown(Duration::ZERO).await);
                 life = run.start(&index);
@@ -316,6 +341,8 @@ async fn play(seed: u64, schedule: &Schedule) -> Result<Totals, String> {
     (totals.strays, totals.late) = (world.stray_count, world.late_count);
     totals.canaries = world.beats.len() as u64;
     totals.final_watermark = highest.0;
+    totals.end = World::items(&world.standby);
+    totals.history = world.truth.iter().map(|record| (record.version, record.committed)).collect();
     Ok(totals)
 }
 

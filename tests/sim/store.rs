@@ -31,9 +31,12 @@ pub(crate) const REQUEST_LIFE: Duration = Duration::from_secs(8);
 /// How often its canaries are written.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// How the store is seeded.
-pub(crate) const POLICY: Policy =
-    Policy { segments: 3, sweep_limit: 1_000, on_gap: OnGap::Reseed, every: Duration::from_secs(5) };
+impl Schedule {
+    /// How the store is seeded.
+    fn policy(&self) -> Policy {
+        Policy { segments: self.segments, sweep_limit: 1_000, on_gap: OnGap::Reseed, every: Duration::from_secs(5) }
+    }
+}
 
 pub(crate) struct SimStore {
     pub(crate) id: StoreId,
@@ -104,8 +107,8 @@ impl Store for SimStore {
             propagation: self.schedule.allowance,
             publish: Duration::from_secs(1),
             max_request_life: self.schedule.hold,
-            apply_concurrency: 4,
-            apply_batch: 5,
+            apply_concurrency: self.schedule.concurrency,
+            apply_batch: self.schedule.batch,
             survey_every: Duration::from_secs(5),
         }
     }
@@ -150,7 +153,7 @@ impl Replicate for SimStore {
         if !decisions.is_empty() {
             return Ok(decisions);
         }
-        if let Some(why) = seed::again(state, &POLICY, now.wall) {
+        if let Some(why) = seed::again(state, &self.schedule.policy(), now.wall) {
             let run = SeedRun { started_at: now.wall, cause: Some(why), ..SeedRun::default() };
             let lanes = (0..world.shards.len()).map(|at| self.seed(at, &world)).collect();
             let (epoch, incarnation) = (state.record.epoch + 1, "sim".to_owned());
@@ -164,18 +167,18 @@ impl Replicate for SimStore {
                 let sweep = !standby.is_empty() && !self.schedule.no_sweep;
                 let run =
                     state.record.seed_run.clone().unwrap_or(SeedRun { started_at: now.wall, ..SeedRun::default() });
-                let lanes = seed::segments(LaneKind::Scan, POLICY.segments);
+                let lanes = seed::segments(LaneKind::Scan, self.schedule.segments);
                 Transition::Copy { run: SeedRun { sweep, ..run }, lanes }
             });
         } else if let Some(run) = verify::begins(state, &self.terms(), now.wall) {
-            decisions.push(verify::begin(state, run, &POLICY));
+            decisions.push(verify::begin(state, run, &self.schedule.policy()));
         }
         Ok(decisions)
     }
 
     fn proceed(&self, state: &StoreState, _: SourceTime, skew: Duration) -> Vec<Transition> {
-        let mut next = seed::proceed(state, &POLICY, skew);
-        next.extend(verify::proceed(state, &POLICY));
+        let mut next = seed::proceed(state, &self.schedule.policy(), skew);
+        next.extend(verify::proceed(state, &self.schedule.policy()));
         next
     }
 
@@ -241,7 +244,7 @@ impl Replicate for SimStore {
             }
             return Ok(Read::Empty { asked_at });
         }
-        let take = 1 + world.dice.below(8) as usize;
+        let take = 1 + world.dice.below(self.schedule.page) as usize;
         if !world.calm && world.dice.chance(15) {
             shard_empties(world, &spot);
         }
@@ -425,7 +428,7 @@ impl SimStore {
         }
         let (segment, count) = seed::segment(spot.lane).unwrap();
         let after: Option<u64> = spot.from.map(|p| p.0.parse().unwrap());
-        let take = 1 + world.dice.below(3) as usize;
+        let take = 1 + world.dice.below(self.schedule.copy_page) as usize;
         let stale = self.schedule.stale_scan;
         let side = match spot.lane.kind {
             LaneKind::Sweep => &world.standby,

@@ -63,7 +63,10 @@ pub(crate) struct Shard {
 /// Everything outside the process.
 #[derive(Debug)]
 pub(crate) struct World {
+    /// What happens to the answers of the world.
     pub(crate) dice: Dice,
+    /// What happens in it: the same whatever is asked of it.
+    history: Dice,
     pub(crate) shards: Vec<Shard>,
     /// Which open shard each key is in. A key only ever moves from a shard to one of its children.
     pub(crate) home: Vec<usize>,
@@ -106,7 +109,7 @@ pub(crate) const VISIBLE_WITHIN: Duration = Duration::from_secs(6);
 pub(crate) const MOST_EMPTIES: u32 = 3;
 
 impl World {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, luck: u64) -> Self {
         let root = Shard {
             name: "shard-0".into(),
             parent: None,
@@ -135,7 +138,8 @@ impl World {
         }
         Self {
             stale: source.clone(),
-            dice,
+            dice: Dice(seed ^ luck.wrapping_mul(0x9e37_79b9) ^ 0xacc1),
+            history: dice,
             shards: vec![root],
             home: vec![0; KEYS as usize],
             truth,
@@ -157,11 +161,11 @@ impl World {
 
     /// A commit in the source.
     pub(crate) fn write(&mut self, now: Ms) {
-        let key = self.dice.below(KEYS);
+        let key = self.history.below(KEYS);
         self.next += 1;
-        let late = if self.dice.chance(10) { self.dice.below(VISIBLE_WITHIN.as_millis() as u64) } else { 0 };
+        let late = if self.history.chance(10) { self.history.below(VISIBLE_WITHIN.as_millis() as u64) } else { 0 };
         self.late_count += u64::from(late > 0);
-        let removed = self.dice.chance(20);
+        let removed = self.history.chance(20);
         let held = Held { version: self.next, removed };
         let record = self.publish(key, self.home[key as usize], removed, now, late);
         self.truth.push(record);
@@ -201,7 +205,7 @@ impl World {
         }
         for shard in &mut self.shards {
             // One shard shows what it has before another does.
-            let at = now + if self.calm { 0 } else { self.dice.below(VISIBLE_WITHIN.as_millis() as u64) };
+            let at = now + if self.calm { 0 } else { self.history.below(VISIBLE_WITHIN.as_millis() as u64) };
             let late = shard.records.iter().rev().find(|r| r.visible < Ms::MAX).map_or(0, |r| r.visible);
             shard.records.iter_mut().filter(|r| r.visible == Ms::MAX).for_each(|r| r.visible = at.max(late));
         }
@@ -209,8 +213,8 @@ impl World {
 
     /// One open shard closes, and one to three others go on where it ended: a roll or a split.
     pub(crate) fn split(&mut self) {
-        let parent = self.home[self.dice.below(KEYS) as usize];
-        let kids = 1 + self.dice.below(3) as usize;
+        let parent = self.home[self.history.below(KEYS) as usize];
+        let kids = 1 + self.history.below(3) as usize;
         let first = self.shards.len();
         self.shards[parent].closed = true;
         let name = self.shards[parent].name.clone();
@@ -226,7 +230,7 @@ impl World {
             });
         }
         for home in self.home.iter_mut().filter(|home| **home == parent) {
-            *home = first + self.dice.below(kids as u64) as usize;
+            *home = first + self.history.below(kids as u64) as usize;
         }
     }
 
@@ -247,9 +251,9 @@ impl World {
 
     /// Somebody else alters the standby behind our back: an item is lost, is another, or is there that never was.
     pub(crate) fn tamper(&mut self) {
-        let key = self.dice.below(KEYS + ZOMBIES);
-        let removed = key < KEYS && self.dice.chance(50);
-        let version = self.dice.below(PAST);
+        let key = self.history.below(KEYS + ZOMBIES);
+        let removed = key < KEYS && self.history.chance(50);
+        let version = self.history.below(PAST);
         self.standby.insert(key, Held { version, removed });
         self.tampered.insert(key);
         self.ever_tampered.insert(key);
@@ -263,7 +267,7 @@ impl World {
 
     /// A shard loses all records that are visible now, read or not.
     pub(crate) fn trim(&mut self, now: Ms) {
-        let at = self.dice.below(self.shards.len() as u64) as usize;
+        let at = self.history.below(self.shards.len() as u64) as usize;
         let shard = &mut self.shards[at];
         let last = shard.records.iter().rev().find(|r| r.visible <= now);
         if let Some((seq, visible)) = last.map(|r| (r.seq, r.visible)) {

@@ -35,7 +35,8 @@ impl Table {
         let mut from = None;
         loop {
             let begun = self.clock.now().mono;
-            let (items, next, bytes) = self.scan_page(&self.source, x, &on_x, from, None).await?;
+            let (mut items, next, bytes) = self.scan_page(&self.source, x, &on_x, from, None).await?;
+            items.retain(|item| !self.is_canary(key_of(item).values()));
             for items in items.chunks(KEYS) {
                 sink.alive().await?;
                 let keys: Vec<Item> = items.iter().map(key_of).collect();
@@ -57,7 +58,8 @@ impl Table {
         let mut from = None;
         loop {
             let begun = self.clock.now().mono;
-            let (keys, next, bytes) = self.scan_page(&self.target, y, &on_y, from, Some(&names)).await?;
+            let (mut keys, next, bytes) = self.scan_page(&self.target, y, &on_y, from, Some(&names)).await?;
+            keys.retain(|key| !self.is_canary(key.values()));
             for keys in keys.chunks(KEYS) {
                 sink.alive().await?;
                 let held = self.batch_get(&self.source, x, &on_x, keys, true).await?;

@@ -358,20 +358,21 @@ async fn read(table: &Table, arn: &str, reader: &mut Reader) -> Result<Page, Pag
     };
     reader.iterator.clone_from(&page.next_shard_iterator);
     let ended = page.next_shard_iterator.is_none();
-    take(page, reader, ended).map_err(|what| Page::Failed(StoreError::new(Class::Invalid, what, on)))
+    take(table, page, reader, ended).map_err(|what| Page::Failed(StoreError::new(Class::Invalid, what, on)))
 }
 
-fn take(page: GetRecordsOutput, reader: &mut Reader, ended: bool) -> Result<Page, &'static str> {
+fn take(table: &Table, page: GetRecordsOutput, reader: &mut Reader, ended: bool) -> Result<Page, &'static str> {
     let records = page.records.unwrap_or_default();
     if records.is_empty() {
         return Ok(if ended { Page::End } else { Page::Empty });
     }
     let (mut found, mut last) = (Vec::with_capacity(records.len()), None);
     for record in records {
-        let (change, position) = change(record)?;
+        let (change, position) = change(table, record)?;
         reader.from = Some(position);
         // What was trimmed before it does not matter any more.
         reader.from_horizon = false;
+        let Some(change) = change else { continue };
         last = change.at.max(last);
         found.push(change);
     }
@@ -425,7 +426,8 @@ async fn iterator(table: &Table, arn: &str, reader: &mut Reader, on: &str) -> Re
 }
 
 /// A record as a change, and its position.
-fn change(record: Record) -> Result<(Found, Position), &'static str> {
+/// What a record says; nothing if it is of a canary, which nobody misses.
+fn change(table: &Table, record: Record) -> Result<(Option<Found>, Position), &'static str> {
     // A deletion by the service itself is TTL's (DS-F14).
     let expired = record.user_identity().and_then(|who| who.principal_id()) == Some("dynamodb.amazonaws.com");
     let operation = record.event_name;
@@ -437,6 +439,9 @@ fn change(record: Record) -> Result<(Found, Position), &'static str> {
     let convert =
         |what| item::from_stream(what).map_err(|_| "reading an attribute of a type that this version does not know");
     let keys = convert(data.keys.ok_or("reading a record without keys")?)?;
+    if table.is_canary(keys.values()) {
+        return Ok((None, Position(sequence.into())));
+    }
     let old = data.old_image.map(convert).transpose()?.map(|old| digest(&old));
     let (before, held) = match (operation, data.new_image) {
         (Some(OperationType::Remove), _) => (old, None),
@@ -456,7 +461,7 @@ fn change(record: Record) -> Result<(Found, Position), &'static str> {
         origin: Origin::Stream,
         expired: expired && removed,
     };
-    Ok((found, Position(sequence.into())))
+    Ok((Some(found), Position(sequence.into())))
 }
 
 #[cfg(test)]
