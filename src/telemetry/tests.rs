@@ -32,6 +32,7 @@ fn seeded(behind: u64, proved: Option<Stamp>) -> Mark {
         seed: Seed::Done { at: SourceTime(AT - 900_000) },
         through: Some(now().wall - Duration::from_secs(behind)),
         method: Some(Method::Verified),
+        verified_at: Some(ago(60).wall),
         ..StoreRecord::default()
     };
     Mark { record, proved }
