@@ -113,6 +113,9 @@ pub enum Read {
         /// Start of the request.
         asked_at: Stamp,
     },
+    /// What follows the position is gone, and the copy of this epoch brings it: the lane is read on from whatever is left.
+    /// Only of a lane of which nothing was handed out since the copy began.
+    Anew,
     /// One page of a lane that goes through what exists.
     Part(Part),
     /// The lane is finished for ever and everything in it has been handed out by earlier reads. Its children are

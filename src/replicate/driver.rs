@@ -351,6 +351,7 @@ impl Driver {
                         self.note_end(at, false);
                     }
                     Read::Lost { why } => self.on_lost(at, why, now),
+                    Read::Anew => self.on_anew(at, now),
                     Read::Part(_) => {}
                 }
             }
@@ -407,6 +408,16 @@ impl Driver {
             self.lanes[at].gave_all(asked.mono);
         }
         self.note_page(at, asked, Some(page.full));
+    }
+
+    /// The position is forgotten: asked for again after the next start, it would look like a loss.
+    fn on_anew(&mut self, at: usize, now: Stamp) {
+        let lane = &mut self.lanes[at];
+        (lane.read_from, lane.due) = (None, now.mono);
+        if let Some(record) = self.state.lanes.get_mut(&lane.lane) {
+            record.position = None;
+            self.pending.lane(&lane.lane);
+        }
     }
 
     fn on_lost(&mut self, at: usize, why: Gap, now: Stamp) {

@@ -79,6 +79,12 @@ impl Pending {
         (self.decided, self.urgent) = (true, true);
     }
 
+    /// The record of a lane changed.
+    pub(super) fn lane(&mut self, lane: &Lane) {
+        self.lanes.insert(lane.clone());
+        self.urgent = true;
+    }
+
     /// What is kept of this epoch's copy is void, and so is what was to be kept.
     pub(super) fn clear_copy(&mut self, store: &StoreId, epoch: u64) {
         self.seen.clear();

@@ -216,6 +216,9 @@ impl Replicate for SimStore {
                 let why = Gap { cause: GapCause::Trimmed, on: shard.name.clone(), declared_at: START };
                 return Ok(Read::Lost { why });
             }
+            if spot.from.is_some() {
+                return Ok(Read::Anew);
+            }
             from = shard.trimmed;
         }
         if self.schedule.begins_at_the_tip && spot.record.initial && untouched {

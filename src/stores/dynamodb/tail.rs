@@ -82,7 +82,7 @@ impl Table {
             _ => match lineage::start(spot.lane, spot.record, spot.from, now.wall) {
                 Ok(start) => match self.iterator(arn, spot, &start).await? {
                     Ok(iterator) => iterator,
-                    Err(why) => return Ok(Read::Lost { why }),
+                    Err(told) => return Ok(told),
                 },
                 Err(why) => return Ok(Read::Lost { why }),
             },
@@ -102,11 +102,7 @@ impl Table {
                 }
                 if service.is_some_and(|e| e.is_trimmed_data_access_exception()) {
                     if may_begin_anew(&spot, now.wall) {
-                        let iterator = self.iterator(arn, spot, &Start::Beginning).await?;
-                        let from = spot.from.cloned();
-                        self.cursors.set(spot.lane, iterator.ok().map(|iterator| Cursor::At { from, iterator }));
-                        failed.class = Class::Unavailable;
-                        return Err(failed);
+                        return Ok(Read::Anew);
                     }
                     return Ok(Read::Lost { why: self.gap(GapCause::Trimmed, spot.lane) });
                 }
@@ -146,8 +142,8 @@ impl Table {
         Gap { cause, on: format!("table {}, shard {lane}", self.settings.table), declared_at: self.clock.now().wall }
     }
 
-    /// An iterator, or the gap that the attempt to get one uncovers.
-    async fn iterator(&self, arn: &str, spot: Spot<'_>, start: &Start) -> Result<Result<String, Gap>, StoreError> {
+    /// An iterator, or what the attempt to get one tells of the shard.
+    async fn iterator(&self, arn: &str, spot: Spot<'_>, start: &Start) -> Result<Result<String, Read>, StoreError> {
         let lane = spot.lane;
         let request = self.streams.get_shard_iterator().stream_arn(arn).shard_id(lane.name.as_ref());
         let request = match start {
@@ -165,14 +161,13 @@ impl Table {
             Err(error) => {
                 let service = error.as_service_error();
                 if service.is_some_and(|e| e.is_trimmed_data_access_exception()) {
-                    if *start != Start::Beginning && may_begin_anew(&spot, self.clock.now().wall) {
-                        return Box::pin(self.iterator(arn, spot, &Start::Beginning)).await;
-                    }
-                    return Ok(Err(self.gap(GapCause::Trimmed, lane)));
+                    let anew = *start != Start::Beginning && may_begin_anew(&spot, self.clock.now().wall);
+                    let why = || self.gap(GapCause::Trimmed, lane);
+                    return Ok(Err(if anew { Read::Anew } else { Read::Lost { why: why() } }));
                 }
                 if service.is_some_and(|e| e.is_resource_not_found_exception()) {
                     return match self.missing(arn, spot).await? {
-                        Read::Lost { why } => Ok(Err(why)),
+                        lost @ Read::Lost { .. } => Ok(Err(lost)),
                         _ => Err(StoreError::of_call(&error, false, "GetShardIterator", &on)),
                     };
                 }
