@@ -23,6 +23,11 @@ pub const PROMOTE_Y: &str = "promote-y";
 /// Writes the canary items in the source, and nothing else there.
 pub const CANARY_X: &str = "canary-x";
 
+/// Looks at a global table in the primary region, and writes its canaries.
+pub const OBSERVE_X: &str = "observe-x";
+/// Looks at a global table in the standby region, and reads its canaries.
+pub const OBSERVE_Y: &str = "observe-y";
+
 const fn on(end: End, role: &'static str, name: &'static str) -> Operation {
     Operation { name, end, role }
 }
@@ -38,6 +43,13 @@ pub const OPERATIONS: &[Operation] = &[
     on(End::Primary, READ_X, "GetRecords"),
     on(End::Primary, READ_X, "GetShardIterator"),
     on(End::Primary, READ_X, "Scan"),
+    on(End::Primary, CANARY_X, "PutItem"),
+    on(End::Primary, OBSERVE_X, "DescribeGlobalTable"),
+    on(End::Primary, OBSERVE_X, "DescribeTable"),
+    on(End::Primary, OBSERVE_X, "PutItem"),
+    on(End::Standby, OBSERVE_Y, "DescribeTable"),
+    on(End::Standby, OBSERVE_Y, "GetItem"),
+    on(End::Standby, WRITE_Y, "BatchGetItem"),
     on(End::Standby, WRITE_Y, "BatchWriteItem"),
     on(End::Standby, WRITE_Y, "DeleteItem"),
     on(End::Standby, WRITE_Y, "DescribeContinuousBackups"),
@@ -54,8 +66,24 @@ pub const OPERATIONS: &[Operation] = &[
 
 const HOLE: &str = "TABLE";
 
-/// The policies, as shipped in `config/iam`.
-pub const POLICIES: &[IamPolicy] = &[
+/// The policies of a table that is observed.
+pub const OF_OBSERVE: &[IamPolicy] = &[
+    IamPolicy {
+        role: OBSERVE_X,
+        end: End::Primary,
+        text: include_str!("../../../config/iam/observe-x.json"),
+        hole: HOLE,
+    },
+    IamPolicy {
+        role: OBSERVE_Y,
+        end: End::Standby,
+        text: include_str!("../../../config/iam/observe-y.json"),
+        hole: HOLE,
+    },
+];
+
+/// The policies of a table that is replicated.
+pub const OF_REPLICATE: &[IamPolicy] = &[
     IamPolicy {
         role: READ_X,
         end: End::Primary,

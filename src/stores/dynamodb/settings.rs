@@ -268,7 +268,7 @@ impl Settings for DynamoDbSettings {
     }
 
     fn policies(&self) -> &'static [IamPolicy] {
-        super::operations::POLICIES
+        super::operations::OF_REPLICATE
     }
 }
 

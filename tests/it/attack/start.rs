@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use plimsoll_lab::scripted::{Door, TableSpec, ViewType};
+use plimsoll_lab::scripted::{Door, Fault, FaultRule, TableSpec, ViewType};
 
 use super::fixture::{
     Ask as _, LONG, Load, ORDERS, POLL_MAX, PROPAGATION, Pair, bound, came_true, field, note, of_store, plain,
@@ -16,6 +16,8 @@ async fn rp2_a_table_with_data_is_seeding_and_has_no_number() {
     for key in 0..10 {
         pair.put(&format!("k{key}"), 1);
     }
+    // What is there cannot be looked at, so it is not copied.
+    pair.x.fault(FaultRule::on("Scan").fault(Fault::Throttle));
     let mut daemon = pair.start().await;
     let watch = Watch::start(&pair, daemon.client());
     daemon.state("seeding").await;

@@ -68,6 +68,10 @@ impl GlobalTableSettings {
 }
 
 impl Settings for GlobalTableSettings {
+    fn policies(&self) -> &'static [crate::stores::contract::IamPolicy] {
+        crate::stores::dynamodb::operations::OF_OBSERVE
+    }
+
     fn open(&self, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
         super::open(self.clone(), id, aws)
     }
