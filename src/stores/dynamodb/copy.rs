@@ -12,7 +12,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::Table;
 use super::budget::{Spent, read_units, write_units};
 use super::item::{self, Body, Image, Item};
-use crate::aws::classify;
 use crate::change::{Change, Class, Key, LaneKind, Part, Position, Read, SourceTime};
 use crate::stores::contract::Spot;
 use crate::stores::{StoreError, seed};
@@ -40,7 +39,7 @@ pub(super) struct Side<'a> {
 }
 
 /// The names that a projection of these attributes needs, and the projection.
-fn projection(only: &[String]) -> (HashMap<String, String>, String) {
+pub(super) fn projection(only: &[String]) -> (HashMap<String, String>, String) {
     let names: HashMap<_, _> = only.iter().enumerate().map(|(at, name)| (format!("#k{at}"), name.clone())).collect();
     let all: Vec<String> = (0..only.len()).map(|at| format!("#k{at}")).collect();
     (names, all.join(", "))
@@ -221,11 +220,7 @@ impl Table {
                     .return_consumed_capacity(ReturnConsumedCapacity::Total)
                     .send()
                     .await;
-                let answer = sent.map_err(|e| {
-                    let mut failed = StoreError::of_call(&e, false, "BatchGetItem", &on);
-                    failed.class = classify(&e, false);
-                    failed
-                })?;
+                let answer = sent.map_err(|e| StoreError::of_call(&e, false, "BatchGetItem", &on))?;
                 units += answer.consumed_capacity().iter().filter_map(|c| c.capacity_units).sum::<f64>();
                 let items = answer.responses.unwrap_or_default().remove(table).unwrap_or_default();
                 for item in items {

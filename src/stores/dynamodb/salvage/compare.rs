@@ -15,6 +15,7 @@ use crate::aws::classify;
 use crate::change::{Class, Key};
 use crate::stores::StoreError;
 use crate::stores::dynamodb::Table;
+use crate::stores::dynamodb::copy::projection;
 use crate::stores::dynamodb::item::{Item, identity};
 use crate::stores::salvage::{Found, Image, Origin, Sink, digest_of};
 
@@ -94,7 +95,7 @@ impl Table {
         for attempt in 0.. {
             let mut scan = client.scan().table_name(table).consistent_read(true).set_exclusive_start_key(from.clone());
             if let Some(names) = only {
-                let (expression, map) = projection(names);
+                let (map, expression) = projection(names);
                 scan = scan.projection_expression(expression).set_expression_attribute_names(Some(map));
             }
             match scan.send().await {
@@ -129,7 +130,7 @@ impl Table {
             let asked: Vec<Item> = left.drain(..left.len().min(KEYS)).collect();
             let mut wanted = KeysAndAttributes::builder().consistent_read(true).set_keys(Some(asked.clone()));
             if only_keys {
-                let (expression, map) = projection(&names);
+                let (map, expression) = projection(&names);
                 wanted = wanted.projection_expression(expression).set_expression_attribute_names(Some(map));
             }
             let wanted = wanted.build().map_err(|e| StoreError::new(Class::Invalid, "BatchGetItem", on).because(e))?;
@@ -178,14 +179,6 @@ impl Table {
         let due = Duration::from_secs_f64(bytes as f64 / bytes_per_second.max(1) as f64);
         self.clock.sleep(due.saturating_sub(self.clock.now().mono.saturating_sub(begun))).await;
     }
-}
-
-/// A projection on these attributes, whose names may be reserved words.
-fn projection(names: &[String]) -> (String, HashMap<String, String>) {
-    let map: HashMap<String, String> =
-        names.iter().enumerate().map(|(at, name)| (format!("#k{at}"), name.clone())).collect();
-    let expression = (0..names.len()).map(|at| format!("#k{at}")).collect::<Vec<_>>().join(", ");
-    (expression, map)
 }
 
 fn difference(key: &Item, image: Option<Image>) -> Found {
