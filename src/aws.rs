@@ -65,9 +65,18 @@ impl Aws {
 pub struct Side {
     config: SdkConfig,
     watch: Watch,
-    clients: Arc<Mutex<HashMap<Duration, Clients>>>,
-    cloudwatch: Arc<Mutex<HashMap<Duration, aws_sdk_cloudwatch::Client>>>,
+    /// The endpoint is not AWS's own.
+    endpoint: bool,
+    clients: Made<Clients>,
+    cloudwatch: Made<aws_sdk_cloudwatch::Client>,
+    s3: Made<aws_sdk_s3::Client>,
+    s3control: Made<aws_sdk_s3control::Client>,
+    sqs: Made<aws_sdk_sqs::Client>,
+    eventbridge: Made<aws_sdk_eventbridge::Client>,
 }
+
+/// Clients by their time limit. Every client has connections and trusted certificates of its own, so stores share them.
+type Made<C> = Arc<Mutex<HashMap<Duration, C>>>;
 
 /// The clients of one time limit.
 #[derive(Clone)]
@@ -102,9 +111,14 @@ impl Side {
         }
         Self {
             config,
+            endpoint: region.endpoint_url.is_some(),
             watch: Watch { clock: Arc::clone(clock), skew: Arc::default(), on_request: Arc::clone(on_request) },
             clients: Arc::default(),
             cloudwatch: Arc::default(),
+            s3: Arc::default(),
+            s3control: Arc::default(),
+            sqs: Arc::default(),
+            eventbridge: Arc::default(),
         }
     }
 
@@ -120,17 +134,55 @@ impl Side {
 
     /// A client of CloudWatch whose attempts take at most `attempt`. Made when a store that needs it is opened.
     pub fn cloudwatch(&self, attempt: Duration) -> aws_sdk_cloudwatch::Client {
-        let mut made = self.cloudwatch.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || {
+        made(&self.cloudwatch, attempt, || {
             let config = aws_sdk_cloudwatch::config::Builder::from(&self.config);
             aws_sdk_cloudwatch::Client::from_conf(
                 config.timeout_config(timeouts(attempt)).interceptor(self.watch.clone()).build(),
             )
-        };
-        made.entry(attempt).or_insert_with(new).clone()
+        })
     }
 
-    /// Every client has connections and trusted certificates of its own, so stores share them.
+    /// A client of S3 whose attempts take at most `attempt`: until the answer begins, for one that has a body. With an
+    /// endpoint of one's own the bucket is in the path: names in front of `127.0.0.1` are no names.
+    pub fn s3(&self, attempt: Duration) -> aws_sdk_s3::Client {
+        made(&self.s3, attempt, || {
+            let config = aws_sdk_s3::config::Builder::from(&self.config).force_path_style(self.endpoint);
+            aws_sdk_s3::Client::from_conf(
+                config.timeout_config(timeouts(attempt)).interceptor(self.watch.clone()).build(),
+            )
+        })
+    }
+
+    /// A client of the control plane of S3 whose attempts take at most `attempt`.
+    pub fn s3control(&self, attempt: Duration) -> aws_sdk_s3control::Client {
+        made(&self.s3control, attempt, || {
+            let config = aws_sdk_s3control::config::Builder::from(&self.config);
+            aws_sdk_s3control::Client::from_conf(
+                config.timeout_config(timeouts(attempt)).interceptor(self.watch.clone()).build(),
+            )
+        })
+    }
+
+    /// A client of SQS whose attempts take at most `attempt`: more than a long poll waits.
+    pub fn sqs(&self, attempt: Duration) -> aws_sdk_sqs::Client {
+        made(&self.sqs, attempt, || {
+            let config = aws_sdk_sqs::config::Builder::from(&self.config);
+            aws_sdk_sqs::Client::from_conf(
+                config.timeout_config(timeouts(attempt)).interceptor(self.watch.clone()).build(),
+            )
+        })
+    }
+
+    /// A client of EventBridge whose attempts take at most `attempt`.
+    pub fn eventbridge(&self, attempt: Duration) -> aws_sdk_eventbridge::Client {
+        made(&self.eventbridge, attempt, || {
+            let config = aws_sdk_eventbridge::config::Builder::from(&self.config);
+            aws_sdk_eventbridge::Client::from_conf(
+                config.timeout_config(timeouts(attempt)).interceptor(self.watch.clone()).build(),
+            )
+        })
+    }
+
     fn clients(&self, attempt: Duration) -> Clients {
         let mut made = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let limits = timeouts(attempt);
@@ -158,6 +210,11 @@ impl Side {
     pub fn skew(&self) -> Duration {
         Duration::from_millis(self.watch.skew.load(Ordering::Relaxed))
     }
+}
+
+/// The client of that time limit, made when it is first asked for.
+fn made<C: Clone>(clients: &Made<C>, attempt: Duration, new: impl FnOnce() -> C) -> C {
+    clients.lock().unwrap_or_else(PoisonError::into_inner).entry(attempt).or_insert_with(new).clone()
 }
 
 /// Time limits of one attempt.
@@ -281,14 +338,28 @@ pub fn classify<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, writ
                 | "ThrottlingException"
                 | "Throttling"
                 | "RequestLimitExceeded"
+                | "RequestThrottled"
+                | "SlowDown"
+                | "OverLimit"
                 | "LimitExceededException" => Class::Throttled,
                 "AccessDeniedException"
+                | "AccessDenied"
+                | "Forbidden"
+                | "InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
+                | "ExpiredToken"
                 | "UnrecognizedClientException"
                 | "InvalidSignatureException"
                 | "ExpiredTokenException"
                 | "MissingAuthenticationTokenException"
                 | "IncompleteSignatureException" => Class::Denied,
-                "ResourceNotFoundException" => Class::Missing,
+                "ResourceNotFoundException"
+                | "NoSuchBucket"
+                | "NoSuchKey"
+                | "NoSuchVersion"
+                | "NotFound"
+                | "QueueDoesNotExist"
+                | "AWS.SimpleQueueService.NonExistentQueue" => Class::Missing,
                 // The one refusal that is about what was sent and not about us.
                 "ValidationException" | "ItemCollectionSizeLimitExceededException" | "SerializationException" => {
                     Class::Invalid

@@ -163,7 +163,9 @@ impl Driver {
     pub(super) fn replicate(store: &Arc<dyn Store>) -> &dyn Replicate {
         match store.mode() {
             Mode::Replicate(replicate) => replicate,
-            Mode::Observe(_) => unreachable!("the fleet gives a driver to replicating stores only"),
+            Mode::Converge(_) | Mode::Observe(_) => {
+                unreachable!("the fleet gives a driver to stores of this mode only")
+            }
         }
     }
 

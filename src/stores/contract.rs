@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::canary::Canary;
-use super::{Observe, StoreError};
+use super::{Converge, Observe, StoreError};
 use crate::change::{
     Change, Class, Difference, Finding, Key, Lane, Method, Outcome, Position, Read, SourceTime, Stamp, StoreId,
 };
@@ -74,8 +74,10 @@ pub struct Look<'a> {
 
 /// Who moves the bytes.
 pub enum Mode<'a> {
-    /// We do.
+    /// We do, change by change in the source's order.
     Replicate(&'a dyn Replicate),
+    /// We do, key by key as it is now.
+    Converge(&'a dyn Converge),
     /// AWS does; we look.
     Observe(&'a dyn Observe),
 }
@@ -84,7 +86,7 @@ impl Mode<'_> {
     /// As in the configuration and the API.
     pub fn label(&self) -> &'static str {
         match self {
-            Mode::Replicate(_) => "replicate",
+            Mode::Replicate(_) | Mode::Converge(_) => "replicate",
             Mode::Observe(_) => "observe",
         }
     }

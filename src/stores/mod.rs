@@ -5,8 +5,10 @@
 
 pub mod canary;
 pub mod contract;
+pub mod converge;
 pub mod dynamodb;
 pub mod observe;
+pub mod s3;
 pub mod salvage;
 pub mod seed;
 pub mod verify;
@@ -15,6 +17,7 @@ mod error;
 mod state;
 
 pub use contract::{End, Examine, IamPolicy, Kind, Look, Replicate, Store};
+pub use converge::Converge;
 pub use error::StoreError;
 pub use observe::Observe;
 pub use state::{Reseed, StoreState, Transition};

@@ -4,7 +4,7 @@
 //! Layout: big-endian fixed-width numbers; names end with a zero byte (store ids and lane names hold none), so that
 //! byte order is the order of the fields and a prefix is a set of leading fields.
 
-use crate::change::{Key, Lane, LaneKind, StoreId};
+use crate::change::{Key, Lane, LaneKind, SourceTime, StoreId};
 
 /// The column families (semantics 6.3), in creation order. All are created at once so that a later kind of store needs
 /// no migration.
@@ -52,6 +52,29 @@ pub enum Row {
     },
     /// `dirty`: a key for which source and standby were found to differ.
     Dirty {
+        /// The store.
+        store: StoreId,
+        /// The key.
+        key: Key,
+    },
+    /// `dirty_by_time`: a dirty key again, in the order of the changes that made them so: the first is the oldest.
+    Due {
+        /// The store.
+        store: StoreId,
+        /// When the oldest change was made that is not known to be in the standby.
+        at: SourceTime,
+        /// The key.
+        key: Key,
+    },
+    /// `s3obj`: what made a key the same on both ends.
+    Known {
+        /// The store.
+        store: StoreId,
+        /// The key.
+        key: Key,
+    },
+    /// `mpu`: work under way on a key that is too long to begin anew.
+    Work {
         /// The store.
         store: StoreId,
         /// The key.
@@ -122,6 +145,18 @@ impl Prefix {
     pub fn dirty(store: &StoreId) -> Self {
         Self { keyspace: "dirty", bytes: named(store.as_str()) }
     }
+    /// Every dirty key of a store, the oldest first.
+    pub fn due(store: &StoreId) -> Self {
+        Self { keyspace: "dirty_by_time", bytes: named(store.as_str()) }
+    }
+    /// What made the keys of a store the same.
+    pub fn known(store: &StoreId) -> Self {
+        Self { keyspace: "s3obj", bytes: named(store.as_str()) }
+    }
+    /// The work under way on the keys of a store.
+    pub fn work(store: &StoreId) -> Self {
+        Self { keyspace: "mpu", bytes: named(store.as_str()) }
+    }
     /// The first key after all that start like this; `None` when there is none.
     pub fn end(&self) -> Option<Vec<u8>> {
         let mut bytes = self.bytes.clone();
@@ -177,6 +212,15 @@ fn split_name(bytes: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(name).ok()?, rest.get(1..)?))
 }
 
+/// A signed number as one whose big-endian bytes are in its order: the sign bit turned over.
+fn in_order(number: i64) -> u64 {
+    number.cast_unsigned() ^ (1 << 63)
+}
+
+fn out_of_order(number: u64) -> i64 {
+    (number ^ (1 << 63)).cast_signed()
+}
+
 fn lane_byte(kind: LaneKind) -> u8 {
     match kind {
         LaneKind::Tail => 1,
@@ -199,6 +243,9 @@ impl Row {
             Row::Lane { .. } => "shard",
             Row::Seen { .. } => "touched",
             Row::Dirty { .. } => "dirty",
+            Row::Due { .. } => "dirty_by_time",
+            Row::Known { .. } => "s3obj",
+            Row::Work { .. } => "mpu",
             Row::Parked { .. } => "parked",
             Row::Saga { .. } => "saga",
             Row::Audit { .. } => "audit",
@@ -222,7 +269,16 @@ impl Row {
                 bytes.extend_from_slice(digest);
                 bytes
             }
-            Row::Parked { store, key } | Row::Dirty { store, key } => {
+            Row::Due { store, at, key } => {
+                let mut bytes = named(store.as_str());
+                bytes.extend_from_slice(&in_order(at.0).to_be_bytes());
+                bytes.extend_from_slice(&key.0);
+                bytes
+            }
+            Row::Parked { store, key }
+            | Row::Dirty { store, key }
+            | Row::Known { store, key }
+            | Row::Work { store, key } => {
                 let mut bytes = named(store.as_str());
                 bytes.extend_from_slice(&key.0);
                 bytes
@@ -257,10 +313,21 @@ impl Row {
                 let digest = digest.try_into().ok()?;
                 Some(Row::Seen { store: StoreId::new(store).ok()?, epoch: number(epoch)?, digest })
             }
-            "parked" | "dirty" => {
+            "dirty_by_time" => {
+                let (store, rest) = split_name(bytes)?;
+                let (at, key) = rest.split_at_checked(8)?;
+                let at = SourceTime(out_of_order(number(at)?));
+                Some(Row::Due { store: StoreId::new(store).ok()?, at, key: Key(key.to_vec().into()) })
+            }
+            "parked" | "dirty" | "s3obj" | "mpu" => {
                 let (store, key) = split_name(bytes)?;
                 let (store, key) = (StoreId::new(store).ok()?, Key(key.to_vec().into()));
-                Some(if keyspace == "parked" { Row::Parked { store, key } } else { Row::Dirty { store, key } })
+                Some(match keyspace {
+                    "parked" => Row::Parked { store, key },
+                    "dirty" => Row::Dirty { store, key },
+                    "s3obj" => Row::Known { store, key },
+                    _ => Row::Work { store, key },
+                })
             }
             "saga" => {
                 let (promotion, seq) = split_name(bytes)?;
@@ -291,6 +358,16 @@ mod tests {
                 "6f72646572730000000000000001020707070707070707 0707070707070707",
             ),
             (Row::Dirty { store: store.clone(), key: Key(vec![0, 255, 7].into()) }, "6f72646572730000ff07"),
+            (
+                Row::Due { store: store.clone(), at: SourceTime(258), key: Key(vec![0, 7].into()) },
+                "6f7264657273008000000000000102 0007",
+            ),
+            (
+                Row::Due { store: store.clone(), at: SourceTime(-1), key: Key(vec![9].into()) },
+                "6f7264657273007fffffffffffffff 09",
+            ),
+            (Row::Known { store: store.clone(), key: Key(b"a b".to_vec().into()) }, "6f726465727300612062"),
+            (Row::Work { store: store.clone(), key: Key(b"a".to_vec().into()) }, "6f72646572730061"),
             (Row::Parked { store, key: Key(vec![0, 255, 7].into()) }, "6f72646572730000ff07"),
             (Row::Saga { promotion: "p1".into(), seq: 3 }, "7031000000000000000003"),
             (Row::Audit { seq: 9 }, "0000000000000009"),

@@ -11,6 +11,7 @@
 //! again from the source's history and from a seed, and say so.
 
 mod board;
+pub mod course;
 mod directory;
 pub mod keys;
 pub mod memory;
@@ -19,6 +20,7 @@ pub mod rocks;
 mod writer;
 
 pub use board::{Assumptions, Board, CanarySigns, Progress, Vitals};
+pub use course::{Course, MarkRecord};
 pub use keys::Row;
 pub use records::{
     DirtyRecord, LanePhase, LaneRecord, ParkedRecord, Record, Seed, SeedRun, StoreRecord, VerifyRun, VerifyWish, Wanted,

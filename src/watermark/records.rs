@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Fence;
+use super::course::{Course, DueRecord, KnownRecord, MarkRecord, WorkRecord};
 use super::keys::Row;
 use crate::change::{Difference, Gap, Lane, Method, Position, SourceTime};
 
@@ -255,6 +256,9 @@ pub struct StoreRecord {
     /// What a recovery must know of the source, in the kind's own words: when it is needed, the source cannot be asked.
     #[serde(default)]
     pub source: Option<String>,
+    /// Of a store that is made the same key by key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub course: Option<Box<Course>>,
 }
 
 impl Record for StoreRecord {
@@ -350,6 +354,26 @@ pub struct DirtyRecord {
 
 impl Record for DirtyRecord {
     const KIND: u8 = 17;
+    const VERSION: u8 = 1;
+}
+
+impl Record for MarkRecord {
+    const KIND: u8 = 18;
+    const VERSION: u8 = 1;
+}
+
+impl Record for DueRecord {
+    const KIND: u8 = 19;
+    const VERSION: u8 = 1;
+}
+
+impl Record for KnownRecord {
+    const KIND: u8 = 20;
+    const VERSION: u8 = 1;
+}
+
+impl Record for WorkRecord {
+    const KIND: u8 = 21;
     const VERSION: u8 = 1;
 }
 

@@ -37,6 +37,10 @@ const RECORDS: &[(&str, &str)] = &[
     ("AuditRecord", "10"),
     ("Manifest", "16"),
     ("DirtyRecord", "17"),
+    ("MarkRecord", "18"),
+    ("DueRecord", "19"),
+    ("KnownRecord", "20"),
+    ("WorkRecord", "21"),
 ];
 
 /// The rows of the keyspace `meta`.
