@@ -3,6 +3,8 @@
 
 mod canary;
 mod converge;
+mod keys;
+mod known;
 mod list;
 mod queue;
 mod settings;
