@@ -26,8 +26,7 @@ mod survey;
 mod testing;
 #[cfg(test)]
 mod tests;
-
-use std::sync::Arc;
+mod versions;
 
 use async_trait::async_trait;
 
