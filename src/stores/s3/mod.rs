@@ -1,6 +1,7 @@
 //! S3 buckets: events from a queue in prodY say which keys changed, each is made the same as it is now, and both ends are
 //! walked side by side for what no event told (semantics section 3).
 
+mod annotations;
 mod beside;
 mod canary;
 mod converge;

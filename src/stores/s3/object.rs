@@ -79,6 +79,9 @@ pub(super) struct Beside {
     pub(super) grants: Option<Vec<(String, String)>>,
     /// `None`: not carried.
     pub(super) lock: Option<Lock>,
+    /// Annotations, name to ETag; `None`: not carried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) annotations: Option<BTreeMap<String, String>>,
 }
 
 /// Reads the checksum of any answer or part that has one.
