@@ -250,6 +250,15 @@ async fn an_access_list_comes_along_where_it_is_asked_for() {
         let mut with = settings(transfer);
         with.carry.acl = true;
         let scene = Scene::new(with, together).await;
+        for (client, bucket) in [(&scene.x, "shop-x"), (&scene.y, "shop-y")] {
+            let rule = aws_sdk_s3::types::OwnershipControlsRule::builder()
+                .object_ownership(aws_sdk_s3::types::ObjectOwnership::ObjectWriter)
+                .build()
+                .expect("a rule");
+            let controls = aws_sdk_s3::types::OwnershipControls::builder().rules(rule).build().expect("rules");
+            let request = client.put_bucket_ownership_controls().bucket(bucket).ownership_controls(controls);
+            request.send().await.expect("access lists");
+        }
         put(&scene, "k", b"body").await;
         scene.same("k").await;
         let public = aws_sdk_s3::types::ObjectCannedAcl::PublicRead;

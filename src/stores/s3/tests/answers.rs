@@ -106,19 +106,31 @@ async fn s3_f7_an_error_within_a_200_is_an_error() {
     assert!(matches!(&stop, Stop::Refused(refusal) if refusal.class == "archived"), "{stop:?}");
 }
 
-/// An S3 whose source has an object of that size and whose standby has none, and which copies whatever it is asked to.
-async fn huge(size: u64) -> Canned {
-    Canned::start(Transfer::ServerSide, move |head| {
-        let source = head.contains("/shop-x/");
+/// An S3 whose source has an object of that size, written in so many parts of which the first is so large, and whose standby
+/// has none. It takes whatever it is given.
+async fn huge(transfer: Transfer, size: u64, parts: Option<(u32, u64)>) -> Canned {
+    Canned::start(transfer, move |head| {
+        let source = head.contains(" /shop-x/");
         let result = "<ETag>\"e\"</ETag></";
+        let etag = "etag: \"0123456789abcdef0123456789abcdef";
+        let etag = parts.map_or(format!("{etag}\"\r\n"), |(count, _)| format!("{etag}-{count}\"\r\n"));
+        let told = parts.map_or("", |_| "x-amz-checksum-sha256: AAAA-3\r\nx-amz-checksum-type: COMPOSITE\r\n");
         match () {
             () if head.starts_with("head") && source => {
-                let etag =
-                    "etag: \"0123456789abcdef0123456789abcdef\"\r\nlast-modified: Tue, 24 Nov 2026 10:00:00 GMT\r\n";
-                Some(format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{etag}content-length: {size}\r\n\r\n"))
+                let one = parts.filter(|_| head.contains("partnumber=1"));
+                let count = one.map_or(String::new(), |(count, _)| format!("x-amz-mp-parts-count: {count}\r\n"));
+                let length = one.map_or(size, |(_, first)| first);
+                let date = "last-modified: Tue, 24 Nov 2026 10:00:00 GMT\r\nconnection: close\r\n";
+                Some(format!("HTTP/1.1 200 OK\r\n{date}{etag}{told}{count}content-length: {length}\r\n\r\n"))
             }
             () if head.starts_with("head") => say("404 Not Found", "", ""),
             () if head.contains("?tagging") => say("200 OK", "", "<Tagging><TagSet></TagSet></Tagging>"),
+            () if head.starts_with("get") => {
+                let range = head.lines().find_map(|line| line.strip_prefix("range: bytes="))?;
+                let (first, last) = range.split_once('-')?;
+                let length = last.parse::<usize>().ok()? - first.parse::<usize>().ok()? + 1;
+                say("206 Partial Content", &etag, &"x".repeat(length))
+            }
             () if head.starts_with("post") && head.contains("?uploads") => say(
                 "200 OK",
                 "",
@@ -127,7 +139,9 @@ async fn huge(size: u64) -> Canned {
             () if head.starts_with("post") => {
                 say("200 OK", "", &format!("<CompleteMultipartUploadResult>{result}CompleteMultipartUploadResult>"))
             }
-            () if head.contains("uploadid=") => say("200 OK", "", &format!("<CopyPartResult>{result}CopyPartResult>")),
+            () if head.contains("uploadid=") => {
+                say("200 OK", &etag, &format!("<CopyPartResult>{result}CopyPartResult>"))
+            }
             () => say("200 OK", "", &format!("<CopyObjectResult>{result}CopyObjectResult>")),
         }
     })
@@ -135,10 +149,31 @@ async fn huge(size: u64) -> Canned {
 }
 
 #[tokio::test]
+async fn s3_5_parts_end_where_the_sources_do_where_its_checksum_is_of_parts() {
+    const MIB: u64 = 1 << 20;
+    for transfer in [Transfer::ServerSide, Transfer::Stream] {
+        let mut canned = huge(transfer, 25 * MIB, Some((3, 9 * MIB))).await;
+        canned.bucket.hands.limits.whole = 8 * MIB;
+        let (key, pages) = (key("k"), Pages::default());
+        let settled = canned.bucket.make_same(Spot { key: &key, notebook: &pages, afresh: false }).await;
+        assert!(matches!(&settled, Settled::Same(same) if same.bytes == 25 * MIB), "{settled:?}");
+        for (first, last) in [(0, 9 * MIB - 1), (9 * MIB, 18 * MIB - 1), (18 * MIB, 25 * MIB - 1)] {
+            assert_eq!(canned.count(&format!("range: bytes={first}-{last}")), 1, "{transfer:?}");
+        }
+        assert_eq!(canned.count("x-amz-checksum-algorithm: sha256"), 1, "{transfer:?}");
+        assert_eq!(canned.count("x-amz-checksum-type: composite"), 1, "{transfer:?}");
+        if transfer == Transfer::Stream {
+            // Parts too large to be held pass, and are checked by what follows them.
+            assert_eq!(canned.count("x-amz-trailer: x-amz-checksum-sha256"), 3);
+        }
+    }
+}
+
+#[tokio::test]
 async fn s3_f7_an_object_of_more_than_five_gib_is_copied_in_parts() {
     let five = 5_u64 << 30;
     for (size, whole, parts) in [(five - 1, 1, 0), (five, 1, 0), (five + 1, 0, 641)] {
-        let canned = huge(size).await;
+        let canned = huge(Transfer::ServerSide, size, None).await;
         let (key, pages) = (key("k"), Pages::default());
         let settled = canned.bucket.make_same(Spot { key: &key, notebook: &pages, afresh: false }).await;
         match settled {
