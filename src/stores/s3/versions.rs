@@ -1,8 +1,11 @@
 //! Which versions are to be copied, and in which order (S3-4). Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::known::{Mark, Pair};
+
+/// As many pairs are remembered.
+pub(super) const REMEMBERED: usize = 1_000;
 
 /// A version as a listing has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +53,7 @@ pub(super) fn todo<'a>(source: &'a [Version], pairs: &[Pair], exists: bool, curr
     let have: BTreeSet<&str> = pairs.iter().map(|pair| pair.source.as_str()).collect();
     let copied: Vec<bool> = source.iter().map(|version| have.contains(label(version).as_str())).collect();
     // Of what is older than all that is remembered nothing is known any more: it was copied before.
-    let forgotten = pairs.len() >= super::history::REMEMBERED;
+    let forgotten = pairs.len() >= REMEMBERED;
     let from = if forgotten { copied.iter().position(|copied| *copied).unwrap_or(0) } else { 0 };
     let missing = source.iter().zip(&copied).skip(from).filter(|(_, copied)| !**copied);
     let missing: Vec<&Version> = missing.map(|(version, _)| version).collect();
@@ -67,6 +70,17 @@ pub(super) fn todo<'a>(source: &'a [Version], pairs: &[Pair], exists: bool, curr
         }
     };
     Todo { missing, again }
+}
+
+/// What is remembered: of each version that the source still has its last copy, in the source's order. Once there are too many
+/// the oldest go and nothing else does, so that their number goes on telling that something is forgotten.
+pub(super) fn remembered(source: &[Version], mut pairs: Vec<Pair>) -> Vec<Pair> {
+    if pairs.len() < REMEMBERED {
+        let mut last: BTreeMap<String, Pair> = pairs.into_iter().map(|pair| (pair.source.clone(), pair)).collect();
+        return source.iter().filter_map(|version| last.remove(&label(version))).collect();
+    }
+    pairs.drain(..pairs.len() - REMEMBERED);
+    pairs
 }
 
 /// Whether a page, put together by its times, newest first, may not be in its order: an object and a delete marker of one
@@ -168,6 +182,17 @@ mod tests {
         let mut old = version("1");
         old.mark.modified = Some(SourceTime(0));
         assert!(!in_doubt(&[version("3"), marker("2"), old]));
+    }
+
+    #[test]
+    fn what_is_remembered_is_what_is_there_until_it_is_too_much() {
+        let source = [version("1"), version("3")];
+        let pairs = vec![pair("1", "a"), pair("2", "b"), pair("3", "c"), pair("1", "d")];
+        assert_eq!(remembered(&source, pairs), [pair("1", "d"), pair("3", "c")]);
+        let many: Vec<_> = (0..1_200).map(|n| pair(&n.to_string(), "t")).collect();
+        let kept = remembered(&source, many);
+        assert_eq!((kept.len(), kept.first()), (1_000, Some(&pair("200", "t"))));
+        assert_eq!(remembered(&source, kept).len(), 1_000, "it goes on telling that something is forgotten");
     }
 
     #[test]
