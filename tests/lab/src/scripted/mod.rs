@@ -24,6 +24,7 @@ mod scans;
 mod sdk;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod upkeep;
 mod wire;
 
@@ -105,6 +106,11 @@ impl ScriptedAws {
     /// The URL to give to a client as its `endpoint_url`.
     pub fn endpoint(&self) -> String {
         self.listener.endpoint()
+    }
+
+    /// Bytes received and bytes sent so far, headers included.
+    pub fn traffic(&self) -> (u64, u64) {
+        self.listener.traffic()
     }
 
     /// Ends the server and every connection to it.
