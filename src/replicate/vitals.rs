@@ -87,6 +87,8 @@ impl Driver {
                 about: None,
                 canary,
                 assumptions: Some(self.assumptions()),
+                delivery: None,
+                certify_within: None,
             },
         );
     }

@@ -44,6 +44,10 @@ pub struct Vitals {
     pub canary: CanarySigns,
     /// What its proofs rest on; `None` before the driver said so.
     pub assumptions: Option<Assumptions>,
+    /// The delivery allowance in force (D of S3-13); only of a store with an event channel.
+    pub delivery: Option<Duration>,
+    /// A store whose last complete walk began longer ago is not certified; only of a store that is walked.
+    pub certify_within: Option<Duration>,
 }
 
 /// What the canaries of a store measured over the last day; nothing before the first was seen.
