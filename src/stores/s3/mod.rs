@@ -3,6 +3,7 @@
 
 mod canary;
 mod converge;
+mod crr;
 mod keys;
 mod known;
 mod list;
