@@ -1,15 +1,32 @@
 //! S3 buckets: events from a queue in prodY say which keys changed, each is made the same as it is now, and both ends are
 //! walked side by side for what no event told (semantics section 3).
 
+mod beside;
 mod canary;
 mod converge;
+mod copy;
 mod crr;
+mod dress;
+mod hands;
+mod history;
 mod keys;
 mod known;
 mod list;
+mod look;
+mod multipart;
+mod object;
+mod parts;
+mod plan;
 mod queue;
+mod refusal;
+mod same;
+mod seal;
 mod settings;
 mod survey;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -39,6 +56,8 @@ pub(super) struct Bucket {
     /// prodY.
     queue: aws_sdk_sqs::Client,
     clock: SharedClock,
+    /// What its transfers share.
+    hands: hands::Hands,
 }
 
 #[async_trait]
