@@ -109,6 +109,23 @@ fn has(page: &Page, key: &Key) -> bool {
     page.entries.binary_search_by(|entry| entry.key.cmp(key)).is_ok()
 }
 
+pub(super) use self::merge::reach;
+
+/// The entries of two pages up to a key, inclusive, side by side.
+pub(super) fn pairs<'a>(
+    source: &'a Page,
+    standby: &'a Page,
+    to: Option<&'a Key>,
+) -> impl Iterator<Item = (Option<&'a Entry>, Option<&'a Entry>)> {
+    let inside = move |entry: &&Entry| to.is_none_or(|to| entry.key <= *to);
+    merge::zip(source.entries.iter().filter(inside), standby.entries.iter().filter(inside))
+}
+
+/// A plain listing shows the object of the source that was copied last.
+pub(super) fn is_source(known: &Known, entry: &Entry) -> bool {
+    known.source_is(entry)
+}
+
 /// A key as S3 takes it.
 pub(super) fn text(key: &Key) -> Result<&str, StoreError> {
     keys::object_key(key).ok_or_else(|| {

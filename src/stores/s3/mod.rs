@@ -6,6 +6,7 @@
 //! - [`converge`] makes one object the same, [`list`] puts both buckets side by side, [`canary`] writes the canary.
 //! - [`facts`] is a bucket, a queue and a rule as described, [`drift`] judges them (pure), [`doctor`] asks for them,
 //!   [`promote`] makes the standby ready for traffic, [`operations`] is every call with the policy that grants it.
+//! - [`salvage`] finds what a promotion lost, [`crr`] observes buckets that S3 itself replicates.
 //! - What it deliberately does not do: believe in the order of events, or in what they say besides the key (S3-1); write
 //!   anything of its own into metadata or tags (S3-2).
 
@@ -33,6 +34,7 @@ mod plan;
 pub mod promote;
 mod queue;
 mod refusal;
+mod salvage;
 mod same;
 mod seal;
 mod settings;
@@ -105,6 +107,7 @@ fn open(settings: S3Settings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
         queue: aws.standby.sqs(settings.tempo.poll_wait + attempt),
         control: doctor::Control::new(&settings, aws),
         clock: Arc::clone(&aws.clock),
+        hands: hands::Hands::new(&settings),
         settings,
     })
 }
@@ -159,6 +162,10 @@ impl Store for Bucket {
     }
 
     fn examine(&self) -> Option<&dyn Examine> {
+        Some(self)
+    }
+
+    fn salvage(&self) -> Option<&dyn super::salvage::Salvage> {
         Some(self)
     }
 }

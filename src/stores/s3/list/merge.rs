@@ -58,7 +58,7 @@ impl<R> Memory<R> {
 }
 
 /// How far both listings tell everything; `None`: to the end.
-pub(super) fn reach(source: &Page, standby: &Page) -> Option<Key> {
+pub(in crate::stores::s3) fn reach(source: &Page, standby: &Page) -> Option<Key> {
     earlier(source.reach(), standby.reach()).cloned()
 }
 
@@ -77,17 +77,7 @@ pub(super) fn join<R: Remembered>(source: &Page, standby: &Page, memory: &Memory
     let to = to.filter(|to| scope.end.is_none_or(|end| &to.0[..] < end));
     let mut page = ListPage { to: to.clone(), ..ListPage::default() };
     let inside = |entry: &&Entry| to.as_ref().is_none_or(|to| entry.key <= *to) && scope.has(&entry.key);
-    let mut left = source.entries.iter().filter(inside).peekable();
-    let mut right = standby.entries.iter().filter(inside).peekable();
-    loop {
-        let order = match (left.peek(), right.peek()) {
-            (Some(x), Some(y)) => x.key.cmp(&y.key),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (None, None) => return page,
-        };
-        let x = if order.is_le() { left.next() } else { None };
-        let y = if order.is_ge() { right.next() } else { None };
+    for (x, y) in zip(source.entries.iter().filter(inside), standby.entries.iter().filter(inside)) {
         if let Some(x) = x {
             page.looked += x.versions.as_ref().map_or(1, |versions| versions.all.len() as u64);
             page.bytes += match (&x.versions, &x.current) {
@@ -100,6 +90,26 @@ pub(super) fn join<R: Remembered>(source: &Page, standby: &Page, memory: &Memory
         let Some(key) = x.or(y).map(|entry| entry.key.clone()) else { continue };
         page.found.push(Found { key, what, made_at: x.and_then(|entry| entry.modified) });
     }
+    page
+}
+
+/// Entries of both ends, a pair for each key.
+pub(super) fn zip<'a>(
+    source: impl Iterator<Item = &'a Entry>,
+    standby: impl Iterator<Item = &'a Entry>,
+) -> impl Iterator<Item = (Option<&'a Entry>, Option<&'a Entry>)> {
+    let (mut left, mut right) = (source.peekable(), standby.peekable());
+    std::iter::from_fn(move || {
+        let order = match (left.peek(), right.peek()) {
+            (Some(x), Some(y)) => x.key.cmp(&y.key),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return None,
+        };
+        let x = if order.is_le() { left.next() } else { None };
+        let y = if order.is_ge() { right.next() } else { None };
+        Some((x, y))
+    })
 }
 
 /// How the two ends differ, or may; `None`: they are known not to.
