@@ -78,6 +78,7 @@ fn fixed() -> (Watermarks, Board, Vec<(StoreId, &'static str, Terms)>) {
             }),
             trouble: None,
             about: None,
+            reach: None,
             canary: CanarySigns {
                 visible_p50: Some(Duration::from_millis(250)),
                 visible_p99: Some(Duration::from_millis(900)),
