@@ -49,6 +49,29 @@ impl Control {
         }
     }
 
+    /// Whose clients reach nobody.
+    #[cfg(test)]
+    pub(super) fn nowhere() -> Self {
+        let (nobody, region) = ("http://127.0.0.1:9", "us-west-2");
+        let rules = || {
+            let config = aws_sdk_eventbridge::Config::builder()
+                .behavior_version(aws_sdk_eventbridge::config::BehaviorVersion::latest())
+                .region(aws_sdk_eventbridge::config::Region::new(region));
+            aws_sdk_eventbridge::Client::from_conf(config.endpoint_url(nobody).build())
+        };
+        let config = aws_sdk_s3control::Config::builder()
+            .behavior_version(aws_sdk_s3control::config::BehaviorVersion::latest())
+            .region(aws_sdk_s3control::config::Region::new(region));
+        Self {
+            primary_region: "us-east-1".into(),
+            standby_region: region.into(),
+            s3control: aws_sdk_s3control::Client::from_conf(config.endpoint_url(nobody).build()),
+            rules_x: rules(),
+            rules_y: rules(),
+            others: Mutex::default(),
+        }
+    }
+
     /// Whether another bucket is heard of for the first time; of more than `most` nothing is said.
     pub(super) fn first_word_of(&self, other: &str, most: usize) -> bool {
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,21 +6,44 @@
 //! - [`converge`] makes one object the same, [`list`] puts both buckets side by side, [`canary`] writes the canary.
 //! - [`facts`] is a bucket, a queue and a rule as described, [`drift`] judges them (pure), [`doctor`] asks for them,
 //!   [`promote`] makes the standby ready for traffic, [`operations`] is every call with the policy that grants it.
+//! - [`salvage`] finds what a promotion lost, [`crr`] observes buckets that S3 itself replicates.
 //! - What it deliberately does not do: believe in the order of events, or in what they say besides the key (S3-1); write
 //!   anything of its own into metadata or tags (S3-2).
 
+mod beside;
 mod canary;
 mod converge;
+mod copy;
+mod crr;
 mod doctor;
+mod dress;
 mod drift;
 mod events;
 mod facts;
+mod hands;
+mod history;
+mod keys;
+mod known;
 mod list;
+mod look;
+mod multipart;
+mod object;
 pub mod operations;
+mod parts;
+mod plan;
 pub mod promote;
 mod queue;
+mod refusal;
+mod salvage;
+mod same;
+mod seal;
 mod settings;
 mod survey;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod versions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +92,8 @@ pub(super) struct Bucket {
     /// What is asked about it, and what was learnt.
     control: doctor::Control,
     clock: SharedClock,
+    /// What its transfers share.
+    hands: hands::Hands,
 }
 
 fn open(settings: S3Settings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
@@ -83,6 +108,7 @@ fn open(settings: S3Settings, id: &StoreId, aws: &Aws) -> Arc<dyn Store> {
         queue: aws.standby.sqs(settings.tempo.poll_wait + attempt),
         control: doctor::Control::new(&settings, aws),
         clock: Arc::clone(&aws.clock),
+        hands: hands::Hands::new(&settings),
         settings,
     })
 }
@@ -136,6 +162,10 @@ impl Store for Bucket {
     }
 
     fn examine(&self) -> Option<&dyn Examine> {
+        Some(self)
+    }
+
+    fn salvage(&self) -> Option<&dyn super::salvage::Salvage> {
         Some(self)
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use self::keys as key;
 pub(super) use self::names::{LONGEST_KEY, kms_region, queue_region};
+use super::crr::settings as crr;
 use super::operations::{COPY_X, hole};
 use super::promote::settings::{self as promoting, Promoting};
 use crate::aws::Aws;
@@ -158,12 +159,16 @@ impl Settings for S3Settings {
 
 pub(super) fn supports(mode: &str) -> Result<(), &'static str> {
     match mode {
-        "replicate" => Ok(()),
-        _ => Err("write mode = \"replicate\""),
+        "replicate" | "observe" => Ok(()),
+        _ => Err("write mode = \"replicate\", or mode = \"observe\" where S3 itself replicates"),
     }
 }
 
 pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
+    if section.peek("mode") == Some("observe") {
+        return observed(section);
+    }
+    crr::without_effect(section);
     let bucket = names::bucket(section, &key::BUCKET);
     let standby_bucket = names::bucket(section, &key::STANDBY_BUCKET);
     if bucket.is_some() && bucket == standby_bucket {
@@ -229,6 +234,31 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
         promoting,
         tempo,
     }))
+}
+
+/// The keys that say the same in both modes.
+const COMMON: [&str; 6] = ["bucket", "standby_bucket", "prefix", "canary_key", "canary_every", "attempt_timeout"];
+
+/// Buckets between which S3 itself replicates.
+fn observed(section: &mut Section<'_>) -> Option<Arc<dyn Settings>> {
+    let of_observe = |name: &str| COMMON.contains(&name) || crr::KEYS.iter().any(|key| key.name == name);
+    for key in key::KEYS.iter().filter(|key| !of_observe(key.name)) {
+        section.without_effect(key, "has no effect with mode = \"observe\"");
+    }
+    let bucket = names::bucket(section, &key::BUCKET);
+    let standby_bucket = names::bucket(section, &key::STANDBY_BUCKET);
+    let prefix = names::prefix(section);
+    let (canary_key, canary_every) = canary(section, &prefix);
+    let attempt_timeout = section.duration(&key::ATTEMPT_TIMEOUT);
+    let common = bucket.zip(standby_bucket).map(|(bucket, standby_bucket)| crr::Common {
+        bucket,
+        standby_bucket,
+        prefix,
+        canary_key,
+        canary_every,
+        attempt_timeout,
+    });
+    crr::read(section, common)
 }
 
 fn tempo(section: &mut Section<'_>, attempt: Duration, dead_letters: bool, beat_every: Option<Duration>) -> Tempo {

@@ -1,6 +1,7 @@
 //! The keys of a `[[store]]` of kind `s3`, as documented.
 
 use crate::config::{Key, Takes};
+use crate::stores::s3::crr::settings as crr;
 use crate::stores::s3::promote::settings as promoting;
 
 pub(in crate::stores::s3) const BUCKET: Key = Key::required(
@@ -252,6 +253,11 @@ pub(in crate::stores::s3) const KEYS: &[Key] = &[
     DELETE_LIMIT,
     SETTLE,
     MAX_REQUEST_LIFE,
+    crr::RULE_IDS,
+    crr::METRIC,
+    crr::METRIC_EVERY,
+    crr::LOOK_EVERY,
+    crr::FAILURES_QUEUE_URL,
     promoting::LIFECYCLE,
     promoting::MRAP,
     promoting::MRAP_REGION,

@@ -1,0 +1,68 @@
+//! What is to be done to make an object the same. Pure.
+
+use super::known::Known;
+use super::object::Object;
+use super::same::{Likeness, alike, known_same};
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// It is on neither side.
+    Gone,
+    /// The standby has it and the source does not.
+    Remove,
+    /// The bytes are to be copied.
+    Copy,
+    /// The bytes are the same, as is known: what is beside them is compared with what is known of it.
+    BesideKnown,
+    /// The bytes are the same, as they look: what is beside them is compared with the standby's.
+    BesideTarget,
+}
+
+/// Decides. `known` is nothing when the key is to be compared afresh.
+pub(super) fn plan(known: Option<&Known>, target: Option<&Object>, source: Option<&Object>) -> Plan {
+    match (target, source) {
+        (None, None) => Plan::Gone,
+        (Some(_), None) => Plan::Remove,
+        (None, Some(_)) => Plan::Copy,
+        (Some(target), Some(source)) => match known {
+            Some(known) if known_same(known, source, target) => Plan::BesideKnown,
+            _ if alike(source, target) == Likeness::Same => Plan::BesideTarget,
+            _ => Plan::Copy,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::s3::known::Mark;
+    use crate::stores::s3::object::Beside;
+    use crate::stores::s3::same::{beside_digest, headers_digest};
+
+    fn object(etag: &str) -> Object {
+        Object { mark: Mark { etag: etag.into(), size: 1, ..Mark::default() }, ..Object::default() }
+    }
+
+    #[test]
+    fn s3_1_every_state_of_both_ends_has_its_answer() {
+        let (a, b) = (object("a"), object("b"));
+        assert_eq!(plan(None, None, None), Plan::Gone);
+        assert_eq!(plan(None, Some(&b), None), Plan::Remove);
+        assert_eq!(plan(None, None, Some(&a)), Plan::Copy);
+        assert_eq!(plan(None, Some(&b), Some(&a)), Plan::Copy, "nothing tells that they are the same");
+        let known = Known {
+            source: a.mark.clone(),
+            target: b.mark.clone(),
+            headers: headers_digest(&a.headers),
+            beside: beside_digest(&Beside::default()),
+            versions: Vec::new(),
+            deleted: false,
+        };
+        assert_eq!(plan(Some(&known), Some(&b), Some(&a)), Plan::BesideKnown);
+        assert_eq!(plan(Some(&known), Some(&object("c")), Some(&a)), Plan::Copy, "the standby's is another one");
+        assert_eq!(plan(Some(&known), None, Some(&a)), Plan::Copy, "the standby's is gone");
+        let md5 = object(&"a".repeat(32));
+        assert_eq!(plan(None, Some(&md5), Some(&md5)), Plan::BesideTarget);
+    }
+}
