@@ -185,8 +185,6 @@ pub(super) struct Queue {
     /// Where it gives messages up to, and after how many receipts.
     pub(super) redrive: Option<(String, u64)>,
     pub(super) kms_key: Option<String>,
-    /// Who may send to it, JSON.
-    pub(super) policy: Option<String>,
 }
 
 impl Queue {
@@ -202,7 +200,6 @@ impl Queue {
             largest: number(QueueAttributeName::MaximumMessageSize).unwrap_or(u64::MAX),
             redrive: text(QueueAttributeName::RedrivePolicy).as_deref().and_then(redrive),
             kms_key: text(QueueAttributeName::KmsMasterKeyId),
-            policy: text(QueueAttributeName::Policy),
         })
     }
 }
@@ -259,7 +256,8 @@ mod tests {
     use super::*;
     use aws_sdk_s3::types::{
         Destination, EventBridgeConfiguration, FilterRule, QueueConfiguration, ReplicationRule, S3KeyFilter,
-        ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+        ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
+        ServerSideEncryptionRule,
     };
 
     #[test]
@@ -314,7 +312,8 @@ mod tests {
         assert_eq!(seen, [Replication { id: "r".into(), enabled: true, to: "shop-y".into() }]);
         assert!(Replication::of(None).is_empty());
 
-        let by = ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::AwsKms).kms_master_key_id("k");
+        let by =
+            ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::AwsKms).kms_master_key_id("k");
         let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(by.build().unwrap());
         let all = ServerSideEncryptionConfiguration::builder().rules(rule.build()).build().unwrap();
         let answer = GetBucketEncryptionOutput::builder().server_side_encryption_configuration(all).build();

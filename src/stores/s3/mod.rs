@@ -157,7 +157,6 @@ impl Store for Bucket {
             source_bucket: self.settings.bucket.clone(),
             prefix: self.settings.prefix.clone(),
             region: self.control.standby_region.clone(),
-            primary_region: self.control.primary_region.clone(),
             promoting: self.settings.promoting.clone(),
             source: record.and_then(|record| record.source.clone()),
         })
