@@ -54,7 +54,8 @@ impl Bucket {
                 Err(error) => Err(self.failed(&error, true, "DeleteObjectTagging", key)),
             };
         }
-        let tags: Result<Vec<_>, _> = tags.iter().map(|(name, value)| Tag::builder().key(name).value(value).build()).collect();
+        let tags: Result<Vec<_>, _> =
+            tags.iter().map(|(name, value)| Tag::builder().key(name).value(value).build()).collect();
         let tagging = tags
             .and_then(|tags| Tagging::builder().set_tag_set(Some(tags)).build())
             .map_err(|error| StoreError::new(Class::Invalid, "PutObjectTagging", self.on(key)).because(error))?;
@@ -73,8 +74,7 @@ impl Bucket {
         grants: &[(String, String)],
     ) -> Result<(), Stop> {
         let bucket = &self.settings.standby_bucket;
-        let request =
-            self.target.put_object_acl().bucket(bucket).key(name).set_version_id(version.map(str::to_owned));
+        let request = self.target.put_object_acl().bucket(bucket).key(name).set_version_id(version.map(str::to_owned));
         let by = Grants::of(grants);
         let request = match grants.is_empty() {
             true => request.acl(ObjectCannedAcl::Private),

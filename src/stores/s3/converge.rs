@@ -18,7 +18,6 @@ use super::same::{beside_digest, headers_digest};
 use super::seal::Seal;
 use super::settings::Versions;
 use crate::change::Class;
-use crate::stores::StoreError;
 use crate::stores::converge::{Did, Same, Settled, Spot};
 
 impl Bucket {
@@ -74,7 +73,7 @@ impl Bucket {
     }
 
     /// What is beside the bytes, made the same.
-    async fn dress_again(
+    pub(super) async fn dress_again(
         &self,
         spot: Spot<'_>,
         name: &str,
@@ -226,10 +225,5 @@ impl Bucket {
             Ok(_) => Ok(()),
             Err(error) => Err(self.failed(&error, true, "DeleteObject", key)),
         }
-    }
-
-    /// A failure of our own making, which no retry mends.
-    pub(super) fn broken(&self, key: &crate::change::Key, why: &'static str) -> Stop {
-        Stop::Failed(StoreError::new(Class::Invalid, "making an object the same", self.on(key)).because(why))
     }
 }

@@ -6,12 +6,12 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{AnnotationDirective, ChecksumMode, MetadataDirective, TaggingDirective};
 use bytes::{Bytes, BytesMut};
 
+use super::Bucket;
 use super::dress::{Dress, dressed, headed};
 use super::keys::copy_source;
 use super::known::{Mark, bare};
 use super::object::{Object, say_checksum};
 use super::refusal::Stop;
-use super::Bucket;
 use crate::change::{Class, Key};
 use crate::seams;
 use crate::stores::StoreError;
@@ -87,7 +87,10 @@ impl Freight<'_> {
     fn md5(&self) -> Option<String> {
         use base64::Engine as _;
         let source = self.source;
-        if source.checksum.as_ref().is_some_and(|c| !c.composite) || !source.etag_tells() || source.mark.etag.len() != 32 {
+        if source.checksum.as_ref().is_some_and(|c| !c.composite)
+            || !source.etag_tells()
+            || source.mark.etag.len() != 32
+        {
             return None;
         }
         let hex = source.mark.etag.as_bytes().chunks(2);
@@ -130,7 +133,8 @@ impl Bucket {
             .await
             .map_err(|error| self.stop(&error, true, "CopyObject", freight.key))?;
         let etag = answer.copy_object_result().and_then(|result| result.e_tag());
-        let mark = freight.mark(etag, answer.version_id()).ok_or_else(|| self.says_nothing("CopyObject", freight.key))?;
+        let mark =
+            freight.mark(etag, answer.version_id()).ok_or_else(|| self.says_nothing("CopyObject", freight.key))?;
         Ok(Written { mark, did: Did::Copied })
     }
 
@@ -241,10 +245,7 @@ impl Bucket {
 pub(super) const PASSING: u64 = 1 << 20;
 
 /// Puts an Expires header that is no date into a request.
-pub(super) fn say_expires(
-    request: &mut aws_smithy_runtime_api::client::orchestrator::HttpRequest,
-    raw: &str,
-) {
+pub(super) fn say_expires(request: &mut aws_smithy_runtime_api::client::orchestrator::HttpRequest, raw: &str) {
     // What cannot be a header at all could not have been read as one.
     if request.headers_mut().try_insert("expires", raw.to_owned()).is_err() {
         tracing::debug!("an Expires header cannot be written");

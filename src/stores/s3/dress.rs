@@ -41,7 +41,10 @@ impl Dress {
         let lock = beside.lock.clone().unwrap_or_default();
         let headers = source.headers.clone();
         Self {
-            expires: headers.expires.as_deref().and_then(|text| DateTime::from_str(text, DateTimeFormat::HttpDate).ok()),
+            expires: headers
+                .expires
+                .as_deref()
+                .and_then(|text| DateTime::from_str(text, DateTimeFormat::HttpDate).ok()),
             headers,
             class: class(source.class.as_deref(), carry.storage_class.as_deref()),
             encryption: encryption(source, carry),
@@ -64,7 +67,8 @@ impl Grants {
     /// From `who` to `permission`.
     pub(super) fn of(grants: &[(String, String)]) -> Self {
         let of = |wanted: &str| {
-            let who: Vec<&str> = grants.iter().filter(|(_, what)| what == wanted).map(|(who, _)| who.as_str()).collect();
+            let who: Vec<&str> =
+                grants.iter().filter(|(_, what)| what == wanted).map(|(who, _)| who.as_str()).collect();
             (!who.is_empty()).then(|| who.join(","))
         };
         Self { full: of("FULL_CONTROL"), read: of("READ"), read_acp: of("READ_ACP"), write_acp: of("WRITE_ACP") }

@@ -38,6 +38,30 @@ pub(super) fn tagging<'a>(tags: impl IntoIterator<Item = (&'a String, &'a String
     text
 }
 
+/// A key as a listing with `encoding-type=url` gives it: a form's encoding, where a blank is `+`.
+pub(super) fn unquoted(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, behind)) = rest.split_first() {
+        let hex = behind.get(..2).and_then(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok());
+        match (byte, hex) {
+            (b'%', Some(value)) => {
+                bytes.push(value);
+                rest = behind.get(2..).unwrap_or_default();
+            }
+            (b'+', _) => {
+                bytes.push(b' ');
+                rest = behind;
+            }
+            _ => {
+                bytes.push(*byte);
+                rest = behind;
+            }
+        }
+    }
+    bytes
+}
+
 fn encode(text: &str, slashes: bool, into: &mut String) {
     for byte in text.bytes() {
         match byte {
@@ -61,6 +85,14 @@ mod tests {
         assert_eq!(copy_source("b", "k", Some("3/L4+=")), "b/k?versionId=3%2FL4%2B%3D");
         assert_eq!(copy_source("b", "k", Some("null")), "b/k?versionId=null");
         assert_eq!(copy_source("b", "//a/../b", None), "b///a/../b", "what looks like a path is none");
+    }
+
+    #[test]
+    fn a_listing_gives_keys_in_the_encoding_of_a_form() {
+        assert_eq!(unquoted("a+b%2Bc%25"), b"a b+c%");
+        assert_eq!(unquoted("%C3%A9%0A/x"), "é\n/x".as_bytes());
+        assert_eq!(unquoted("100%"), b"100%", "not encoded: as it is");
+        assert_eq!(unquoted("%zz"), b"%zz");
     }
 
     #[test]

@@ -43,6 +43,7 @@ mod survey;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::sync::Arc;
 use std::time::Duration;

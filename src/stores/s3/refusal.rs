@@ -173,7 +173,8 @@ mod tests {
     #[test]
     fn s3_7_archived_and_customer_keys_are_told_apart() {
         assert_eq!(told("InvalidObjectState", 403, ""), Told::Archived);
-        let words = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided";
+        let words =
+            "The object was stored using a form of Server Side Encryption. The correct parameters must be provided";
         assert_eq!(told("InvalidRequest", 400, words), Told::CustomerKey);
         assert_eq!(told("InvalidRequest", 400, "something else"), Told::Else);
         assert_eq!(told("AccessDenied", 403, ""), Told::Unseen);

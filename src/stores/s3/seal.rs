@@ -52,11 +52,7 @@ impl Seal {
     }
 
     /// The parts are not the source's, as far as we can make the checksum of their checksums: before anybody sees it.
-    pub(super) fn belied<'a>(
-        &self,
-        source: Option<&Checksum>,
-        parts: impl Iterator<Item = Option<&'a str>>,
-    ) -> bool {
+    pub(super) fn belied<'a>(&self, source: Option<&Checksum>, parts: impl Iterator<Item = Option<&'a str>>) -> bool {
         let Some(source) = source.filter(|_| self.of_parts) else { return false };
         let raw: Option<Vec<Vec<u8>>> = parts.map(|part| STANDARD.decode(part?).ok()).collect();
         let Some(raw) = raw else { return false };

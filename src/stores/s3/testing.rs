@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,14 +27,7 @@ pub(super) fn settings(transfer: Transfer) -> S3Settings {
         dead_letter_url: None,
         transfer,
         versions: Versions::Current,
-        carry: Carry {
-            tags: true,
-            acl: false,
-            lock: false,
-            annotations: false,
-            storage_class: None,
-            kms_key: None,
-        },
+        carry: Carry { tags: true, acl: false, lock: false, annotations: false, storage_class: None, kms_key: None },
         exclude: Vec::new(),
         canary_key: None,
         part_size: 8 << 20,
@@ -191,7 +184,7 @@ pub(super) fn bucket(settings: S3Settings, x: aws_sdk_s3::Client, y: aws_sdk_s3:
         target_bytes: y,
         queue: aws_sdk_sqs::Client::from_conf(sqs),
         control: super::doctor::Control::nowhere(),
-        clock: Arc::new(SystemClock::default()),
+        clock: SystemClock::shared(),
     }
 }
 

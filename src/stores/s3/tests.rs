@@ -9,6 +9,7 @@ use crate::stores::converge::{Did, Settled};
 
 mod long;
 mod troubles;
+mod versions;
 
 /// Writes an object in the source.
 pub(super) async fn put(scene: &Scene, name: &str, body: &[u8]) {
@@ -70,8 +71,20 @@ async fn auto_goes_through_us_where_the_standby_cannot_see_the_source_and_says_s
 #[tokio::test]
 async fn s3_f4_every_key_arrives_under_its_own_name() {
     let long = format!("long/{}", "é".repeat(509));
-    let names =
-        ["a b", "a+b", "a%2Bb", "a%b", "é", "日本/語", "new\nline", "q?versionId=x", "a&b=c#d", "\u{1}", " ", &long[..1023]];
+    let names = [
+        "a b",
+        "a+b",
+        "a%2Bb",
+        "a%b",
+        "é",
+        "日本/語",
+        "new\nline",
+        "q?versionId=x",
+        "a&b=c#d",
+        "\u{1}",
+        " ",
+        &long[..1023],
+    ];
     for (transfer, together) in [(Transfer::ServerSide, true), (Transfer::Stream, false)] {
         let scene = Scene::new(settings(transfer), together).await;
         for name in names {
@@ -149,7 +162,15 @@ async fn s3_2_a_lost_index_is_rebuilt_by_looking_and_not_by_copying() {
     assert_eq!(scene.same("k").await.did, Did::Nothing);
     assert!(matches!(scene.converge("k", true).await, Settled::Same(same) if same.did == Did::Nothing), "afresh");
     // Equal bytes, other metadata: not the same.
-    scene.y.put_object().bucket("y").key("k").metadata("a", "b").body(ByteStream::from_static(b"one")).send().await
+    scene
+        .y
+        .put_object()
+        .bucket("y")
+        .key("k")
+        .metadata("a", "b")
+        .body(ByteStream::from_static(b"one"))
+        .send()
+        .await
         .expect("a put");
     assert_eq!(scene.same("k").await.did, Did::Streamed);
 }
