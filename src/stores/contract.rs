@@ -255,6 +255,15 @@ pub trait Settings: Send + Sync + std::fmt::Debug {
     fn policies(&self) -> &'static [IamPolicy] {
         &[]
     }
+
+    /// What stands in the hole of one of them; nothing: it is not needed.
+    fn names(&self, policy: &IamPolicy) -> Vec<String> {
+        let (source, target) = self.ends();
+        match policy.end {
+            End::Primary => vec![source],
+            End::Standby => vec![target],
+        }
+    }
 }
 
 /// A region's part in the pair.

@@ -12,11 +12,12 @@ use std::time::Duration;
 use self::keys as key;
 pub(super) use self::names::{LONGEST_KEY, kms_region, queue_region};
 use super::crr::settings as crr;
+use super::operations::{COPY_X, hole};
 use super::promote::settings::{self as promoting, Promoting};
 use crate::aws::Aws;
-use crate::change::StoreId;
+use crate::change::{Finding, StoreId};
 use crate::config::{Key, Section, duration_words};
-use crate::stores::contract::{IamPolicy, Settings, Store};
+use crate::stores::contract::{End, IamPolicy, Settings, Store};
 use crate::stores::converge::Tempo;
 
 /// How bytes get to the standby bucket.
@@ -134,8 +135,25 @@ impl Settings for S3Settings {
         )
     }
 
+    fn dry(&self, primary: &str, standby: &str) -> Vec<Finding> {
+        super::drift::dry(self, primary, standby)
+    }
+
     fn policies(&self) -> &'static [IamPolicy] {
         super::operations::OF_REPLICATE
+    }
+
+    fn names(&self, policy: &IamPolicy) -> Vec<String> {
+        let last = |text: &str, at: char| text.rsplit(at).next().unwrap_or(text).to_owned();
+        match policy.hole {
+            hole::QUEUE => self.channels().iter().map(|url| last(url, '/')).collect(),
+            hole::ACCESS_POINT => self.promoting.mrap.iter().map(|mrap| last(&mrap.arn, '/')).collect(),
+            hole::CANARY => self.canary_key.iter().map(|key| format!("{}/{key}", self.bucket)).collect(),
+            // Objects that go through Plimsoll are read by the role of prodX.
+            _ if policy.role == COPY_X && self.transfer == Transfer::Stream => Vec::new(),
+            _ if policy.end == End::Primary => vec![self.bucket.clone()],
+            _ => vec![self.standby_bucket.clone()],
+        }
     }
 }
 
