@@ -121,7 +121,8 @@ impl Examine for Bucket {
 /// Whether a promotion can read the replication that it is to put.
 fn prepared(place: &Place, path: &Path) -> Option<Finding> {
     let why = super::promote::replication_file(path).err()?;
-    let finding = Finding::new(Severity::Problem, check::REPLICATION, place.words(), format!("{}: {why}", path.display()));
+    let finding =
+        Finding::new(Severity::Problem, check::REPLICATION, place.words(), format!("{}: {why}", path.display()));
     Some(finding.to_do("write it as `aws s3api put-bucket-replication --replication-configuration` takes it"))
 }
 
@@ -209,7 +210,8 @@ impl Bucket {
         };
         let public = async {
             let ask = || client.get_public_access_block().bucket(&name).send();
-            let asked = asking.again_or("s3:GetBucketPublicAccessBlock", "NoSuchPublicAccessBlockConfiguration", ask).await;
+            let asked =
+                asking.again_or("s3:GetBucketPublicAccessBlock", "NoSuchPublicAccessBlockConfiguration", ask).await;
             asked.map(|answer| shut(answer.as_ref().and_then(|a| a.public_access_block_configuration())))
         };
         let ownership = async {
@@ -270,11 +272,14 @@ impl Bucket {
 
     /// The rules on the way, in both regions. Nothing is asked where events do not go by EventBridge.
     async fn see_rules(&self, queue: &SeenQueue, sent: &Asked<Notifications>) -> (SeenRules, SeenRules) {
-        let place = |what, region: &String, policy| Place { what, name: "of EventBridge".into(), region: region.clone(), policy };
-        let mut leaving = SeenRules {
-            place: place("rules", &self.control.primary_region, operations::READ_X),
-            hops: Ok(Vec::new()),
+        let place = |what, region: &String, policy| Place {
+            what,
+            name: "of EventBridge".into(),
+            region: region.clone(),
+            policy,
         };
+        let mut leaving =
+            SeenRules { place: place("rules", &self.control.primary_region, operations::READ_X), hops: Ok(Vec::new()) };
         let mut arriving = SeenRules {
             place: place("rules", &self.control.standby_region, operations::WRITE_Y),
             hops: Ok(Vec::new()),

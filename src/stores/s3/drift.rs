@@ -238,19 +238,26 @@ pub(super) fn dry(settings: &S3Settings, primary: &str, standby: &str) -> Vec<Fi
     for (url, region) in queues.filter_map(|url| Some((url, super::settings::queue_region(url)?))) {
         if region != standby {
             let on = format!("queue {url}");
-            let what = if region == primary { "the primary region, and is gone with it" } else { "no region of the pair" };
+            let what =
+                if region == primary { "the primary region, and is gone with it" } else { "no region of the pair" };
             found.push(
                 Finding::new(Severity::Problem, check::QUEUE, on, format!("it is in {region}: {what}"))
                     .to_do(format!("make the queue in {standby}; config/infrastructure/s3-events.yaml does it")),
             );
         }
     }
-    if let Some((key, region)) = settings.carry.kms_key.as_deref().and_then(|k| Some((k, super::settings::kms_region(k)?)))
+    if let Some((key, region)) =
+        settings.carry.kms_key.as_deref().and_then(|k| Some((k, super::settings::kms_region(k)?)))
         && region != standby
     {
         found.push(
-            Finding::new(Severity::Problem, check::ENCRYPTION, format!("key {key}"), format!("it is a key of {region}: nothing in {standby} can be encrypted by it"))
-                .to_do(format!("name a key of {standby}")),
+            Finding::new(
+                Severity::Problem,
+                check::ENCRYPTION,
+                format!("key {key}"),
+                format!("it is a key of {region}: nothing in {standby} can be encrypted by it"),
+            )
+            .to_do(format!("name a key of {standby}")),
         );
     }
     if let Some(mrap) = &settings.promoting.mrap {

@@ -117,7 +117,8 @@ pub(super) fn records(body: &str) -> Result<Vec<Record>, String> {
     match text(&body, "Type") {
         Some("Notification") if body.get("Message").is_some() => {
             let inner = text(&body, "Message").ok_or("a message of SNS that is no text")?;
-            let inner: Value = serde_json::from_str(inner).map_err(|_| "a message of SNS whose text is no JSON".to_owned())?;
+            let inner: Value =
+                serde_json::from_str(inner).map_err(|_| "a message of SNS whose text is no JSON".to_owned())?;
             plain(&inner)
         }
         Some(other @ ("SubscriptionConfirmation" | "UnsubscribeConfirmation")) => {
@@ -144,9 +145,11 @@ fn plain(body: &Value) -> Result<Vec<Record>, String> {
         return of_event_bridge(body).map(|record| vec![record]);
     }
     if body.get("bucket").is_some() && body.get("object").is_some() {
-        return Err("an event of EventBridge without its envelope, and so without its time: take the input transformer or \
+        return Err(
+            "an event of EventBridge without its envelope, and so without its time: take the input transformer or \
                     input path off the rule's target"
-            .into());
+                .into(),
+        );
     }
     Err("neither a notification of S3 nor an event of EventBridge".into())
 }
@@ -187,7 +190,10 @@ fn of_event_bridge(event: &Value) -> Result<Record, String> {
     let object = detail.and_then(|detail| detail.get("object"));
     let bucket = detail.and_then(|detail| detail.get("bucket")).and_then(|bucket| text(bucket, "name"));
     let (Some(bucket), Some(object)) = (bucket, object) else {
-        return Err(format!("an event {} without bucket and object: narrow the rule to the events of objects", shown(name)));
+        return Err(format!(
+            "an event {} without bucket and object: narrow the rule to the events of objects",
+            shown(name)
+        ));
     };
     Ok(Record {
         name: name.to_owned(),

@@ -259,7 +259,8 @@ mod tests {
     use super::*;
     use aws_sdk_s3::types::{
         Destination, EventBridgeConfiguration, FilterRule, QueueConfiguration, ReplicationRule, S3KeyFilter,
-        ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+        ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
+        ServerSideEncryptionRule,
     };
 
     #[test]
@@ -314,7 +315,8 @@ mod tests {
         assert_eq!(seen, [Replication { id: "r".into(), enabled: true, to: "shop-y".into() }]);
         assert!(Replication::of(None).is_empty());
 
-        let by = ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::AwsKms).kms_master_key_id("k");
+        let by =
+            ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::AwsKms).kms_master_key_id("k");
         let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(by.build().unwrap());
         let all = ServerSideEncryptionConfiguration::builder().rules(rule.build()).build().unwrap();
         let answer = GetBucketEncryptionOutput::builder().server_side_encryption_configuration(all).build();

@@ -81,7 +81,12 @@ pub const OPERATIONS: &[Operation] = &[
     on(X, READ_X, "ListRuleNamesByTarget", &["events:ListRuleNamesByTarget"]),
     on(X, READ_X, "DescribeRule", &["events:DescribeRule"]),
     on(X, READ_X, "ListTargetsByRule", &["events:ListTargetsByRule"]),
-    on(X, COPY_X, "CopyObject", &["s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectTagging", "s3:GetObjectVersionTagging"]),
+    on(
+        X,
+        COPY_X,
+        "CopyObject",
+        &["s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectTagging", "s3:GetObjectVersionTagging"],
+    ),
     on(X, COPY_X, "UploadPartCopy", READ),
     on(X, CANARY_X, "PutObject", &["s3:PutObject"]),
     on(Y, WRITE_Y, "HeadBucket", &["s3:ListBucket"]),

@@ -18,9 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::types::{
-    BucketLifecycleConfiguration, ReplicationConfiguration, TransitionDefaultMinimumObjectSize,
-};
+use aws_sdk_s3::types::{BucketLifecycleConfiguration, ReplicationConfiguration, TransitionDefaultMinimumObjectSize};
 use aws_sdk_s3control::config::Region;
 use aws_sdk_s3control::types::MultiRegionAccessPointRoute;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -198,7 +196,8 @@ impl Step for BucketStep {
             }
             Act::Replication(path) => {
                 let wanted = replication::load(path).map_err(StepError::Refused)?;
-                let sent = client.put_bucket_replication().bucket(bucket).replication_configuration(wanted).send().await;
+                let sent =
+                    client.put_bucket_replication().bucket(bucket).replication_configuration(wanted).send().await;
                 sent.map(drop).map_err(|e| acted("PutBucketReplication", &e))
             }
         }
@@ -262,7 +261,9 @@ impl BucketStep {
         let region = self.routes_region();
         if !MRAP_REGIONS.contains(&region) {
             let can = MRAP_REGIONS.join(", ");
-            return Ok(World::Conflict(format!("routes cannot be changed in {region}; set mrap_region to one of {can}")));
+            return Ok(World::Conflict(format!(
+                "routes cannot be changed in {region}; set mrap_region to one of {can}"
+            )));
         }
         let Standby { bucket, source_bucket, .. } = &self.standby;
         Ok(match self.routes(mrap).await? {

@@ -68,7 +68,12 @@ impl Bucket {
             .send()
             .await
             .map_err(|e| StoreError::of_call(&e, false, "ReceiveMessage", url))?;
-        answer.messages.unwrap_or_default().into_iter().map(|message| self.read_message(message, channel, url)).collect()
+        answer
+            .messages
+            .unwrap_or_default()
+            .into_iter()
+            .map(|message| self.read_message(message, channel, url))
+            .collect()
     }
 
     fn read_message(&self, message: SqsMessage, channel: Channel, url: &str) -> Result<Message, StoreError> {
@@ -228,7 +233,8 @@ impl Bucket {
 
 fn undone(failed: &[BatchResultErrorEntry]) -> Vec<Undone> {
     // A handle that is not taken any more, or a message that is hidden no more, is our fault in SQS's words.
-    let of = |entry: &BatchResultErrorEntry| Some(Undone { at: entry.id().parse().ok()?, again: !entry.sender_fault() });
+    let of =
+        |entry: &BatchResultErrorEntry| Some(Undone { at: entry.id().parse().ok()?, again: !entry.sender_fault() });
     failed.iter().filter_map(of).collect()
 }
 

@@ -37,8 +37,12 @@ impl Bucket {
         let (source, standby) = futures_util::future::try_join(bucket(there), bucket(here)).await?;
         if settings.versions == Versions::History && standby != Versioning::Enabled {
             let on = format!("standby bucket {}", settings.standby_bucket);
-            return Err(StoreError::new(Class::Invalid, "versions = \"history\" without versioning in the standby", on)
-                .hint("enable versioning on the standby bucket, or write versions = \"current\""));
+            return Err(StoreError::new(
+                Class::Invalid,
+                "versions = \"history\" without versioning in the standby",
+                on,
+            )
+            .hint("enable versioning on the standby bucket, or write versions = \"current\""));
         }
         self.refuse_replicated().await?;
         let queue = self.queue_facts(&settings.queue_url).await?;
@@ -94,10 +98,15 @@ impl Bucket {
         match rules.iter().find(|rule| rule.enabled && rule.to == self.settings.standby_bucket) {
             Some(rule) => Err(StoreError::new(
                 Class::Invalid,
-                format!("S3 Replication (rule {}) already copies to the standby bucket: a second copy would fight it", rule.id),
+                format!(
+                    "S3 Replication (rule {}) already copies to the standby bucket: a second copy would fight it",
+                    rule.id
+                ),
                 on,
             )
-            .hint("disable the rule; or let AWS replicate, and write mode = \"observe\" for this store under a new id")),
+            .hint(
+                "disable the rule; or let AWS replicate, and write mode = \"observe\" for this store under a new id",
+            )),
             None => Ok(()),
         }
     }
@@ -106,7 +115,9 @@ impl Bucket {
         let ask = self.queue.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All);
         let answer = ask.send().await.map_err(|e| StoreError::of_call(&e, false, "GetQueueAttributes", url))?;
         let facts = answer.attributes().and_then(Queue::of);
-        facts.ok_or_else(|| StoreError::new(Class::Unavailable, "GetQueueAttributes", format!("{url}: an answer without ARN and times")))
+        facts.ok_or_else(|| {
+            StoreError::new(Class::Unavailable, "GetQueueAttributes", format!("{url}: an answer without ARN and times"))
+        })
     }
 
     /// What a recovery must know of prodX; `None`: it is not told now, and what was told before stays.
@@ -124,10 +135,12 @@ impl Bucket {
 async fn bucket((client, name, side, region): (Client, &String, &str, &String)) -> Result<Versioning, StoreError> {
     let on = format!("{side} bucket {name}");
     let head = client.head_bucket().bucket(name).send().await;
-    let head = head.map_err(|e| match e.raw_response().map(|raw| (raw.status().as_u16(), raw.headers().get("x-amz-bucket-region"))) {
-        // A bucket of another region answers so, without a body.
-        Some((301, there)) => elsewhere(&on, region, there.unwrap_or("another region")),
-        _ => StoreError::of_call(&e, false, "HeadBucket", &on),
+    let head = head.map_err(|e| {
+        match e.raw_response().map(|raw| (raw.status().as_u16(), raw.headers().get("x-amz-bucket-region"))) {
+            // A bucket of another region answers so, without a body.
+            Some((301, there)) => elsewhere(&on, region, there.unwrap_or("another region")),
+            _ => StoreError::of_call(&e, false, "HeadBucket", &on),
+        }
     })?;
     match head.bucket_region() {
         Some(there) if there != region => return Err(elsewhere(&on, region, there)),

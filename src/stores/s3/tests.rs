@@ -7,7 +7,9 @@ use super::settings::Transfer;
 use super::testing::{Scene, settings};
 use crate::stores::converge::{Did, Settled};
 
+mod listing;
 mod long;
+mod salvaging;
 mod troubles;
 mod versions;
 

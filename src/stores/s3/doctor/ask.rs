@@ -35,7 +35,12 @@ impl Asking<'_> {
     }
 
     /// `none` is the service's code for what is not configured: an answer, too.
-    pub(super) async fn again_or<T, E, F>(self, action: &'static str, none: &str, ask: impl Fn() -> F) -> Asked<Option<T>>
+    pub(super) async fn again_or<T, E, F>(
+        self,
+        action: &'static str,
+        none: &str,
+        ask: impl Fn() -> F,
+    ) -> Asked<Option<T>>
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,

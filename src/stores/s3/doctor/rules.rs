@@ -45,7 +45,8 @@ pub(super) async fn leaving(asking: Asking<'_>, client: &Client, buses: &[String
 /// The rules of one bus that lead to a target.
 async fn of_bus(asking: Asking<'_>, client: &Client, bus: &str, target: &str) -> Asked<Vec<Hop>> {
     let ask = || client.list_rule_names_by_target().event_bus_name(bus).target_arn(target).send();
-    let asked = asking.again("events:ListRuleNamesByTarget", ask).await.map(|answer| answer.rule_names.unwrap_or_default());
+    let asked =
+        asking.again("events:ListRuleNamesByTarget", ask).await.map(|answer| answer.rule_names.unwrap_or_default());
     let names = missing_is(Vec::new(), asked)?;
     let mut hops = Vec::new();
     for rule in names {
@@ -70,5 +71,7 @@ async fn of_bus(asking: Asking<'_>, client: &Client, bus: &str, target: &str) ->
 
 /// What arrives is not the event as it came.
 fn rewrites(target: &Target) -> bool {
-    target.input().is_some() || target.input_path().is_some_and(|path| path != "$") || target.input_transformer().is_some()
+    target.input().is_some()
+        || target.input_path().is_some_and(|path| path != "$")
+        || target.input_transformer().is_some()
 }

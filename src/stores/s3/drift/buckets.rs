@@ -92,12 +92,22 @@ fn versioning(pair: &Pair) -> Option<Finding> {
             .to_do("enable it")
             .command(enable),
         (other, Some(Versioning::Enabled)) => place
-            .warning(check::VERSIONING, format!("{}, and enabled in the primary: an application that relies on it would miss it", other.words()))
-            .to_do("enable it: a mistake in the primary is copied within seconds, and only an older version takes it back")
+            .warning(
+                check::VERSIONING,
+                format!(
+                    "{}, and enabled in the primary: an application that relies on it would miss it",
+                    other.words()
+                ),
+            )
+            .to_do(
+                "enable it: a mistake in the primary is copied within seconds, and only an older version takes it back",
+            )
             .command(enable),
         (other, _) => place
             .warning(check::VERSIONING, other.words())
-            .to_do("enable it: a mistake in the primary is copied within seconds, and only an older version takes it back")
+            .to_do(
+                "enable it: a mistake in the primary is copied within seconds, and only an older version takes it back",
+            )
             .command(enable),
     })
 }
@@ -111,14 +121,20 @@ fn lifecycle(pair: &Pair) -> Vec<Finding> {
         for rule in rules.iter().filter(|rule| rule.expires()) {
             found.push(
                 place
-                    .problem(check::LIFECYCLE, format!("rule {} deletes objects by the standby's own clock", rule.name()))
+                    .problem(
+                        check::LIFECYCLE,
+                        format!("rule {} deletes objects by the standby's own clock", rule.name()),
+                    )
                     .to_do("write it as Disabled; deletions come by events, and a promotion enables the rules again"),
             );
         }
         for rule in rules.iter().filter(|rule| history && rule.expires_old()) {
             found.push(
                 place
-                    .problem(check::LIFECYCLE, format!("rule {} deletes older versions, which are carried over", rule.name()))
+                    .problem(
+                        check::LIFECYCLE,
+                        format!("rule {} deletes older versions, which are carried over", rule.name()),
+                    )
                     .to_do("write it as Disabled; a promotion enables the rules again"),
             );
         }
@@ -139,9 +155,8 @@ fn to_enable(pair: &Pair) -> Option<Finding> {
         (Ok(rules), _) if on(rules) == 0 => {
             place.ok(check::LIFECYCLE, "no rule is enabled, so a promotion has none to enable")
         }
-        (Ok(rules), _) if promoting => {
-            place.ok(check::LIFECYCLE, format!("{} rules are enabled; a promotion enables them in the standby", on(rules)))
-        }
+        (Ok(rules), _) if promoting => place
+            .ok(check::LIFECYCLE, format!("{} rules are enabled; a promotion enables them in the standby", on(rules))),
         (Ok(rules), _) => place
             .note(
                 check::LIFECYCLE,
@@ -166,9 +181,14 @@ fn uploads(pair: &Pair) -> Option<Finding> {
     let least = rules.iter().filter(|rule| rule.drops_uploads()).filter_map(Rule::drops_after).min();
     Some(match least {
         Some(days) if days < LEAST_UPLOAD_DAYS => place
-            .warning(check::UPLOADS, format!("a rule drops uploads after {days} day: one that is under way may be among them"))
+            .warning(
+                check::UPLOADS,
+                format!("a rule drops uploads after {days} day: one that is under way may be among them"),
+            )
             .to_do(format!("let it wait {LEAST_UPLOAD_DAYS} days or more")),
-        Some(days) => place.ok(check::UPLOADS, format!("uploads that were never completed are dropped after {days} days")),
+        Some(days) => {
+            place.ok(check::UPLOADS, format!("uploads that were never completed are dropped after {days} days"))
+        }
         None => place
             .note(check::UPLOADS, "no rule drops uploads that were never completed: their parts are paid for ever")
             .to_do(format!("add a rule with AbortIncompleteMultipartUpload after {LEAST_UPLOAD_DAYS} days")),
@@ -184,15 +204,19 @@ fn encryption(pair: &Pair) -> Option<Finding> {
     let of_kms = |seen: &Seen| seen.encryption.as_ref().is_ok_and(|e| e.as_ref().is_some_and(super::Encryption::kms));
     Some(match (foreign, key) {
         (Some(region), Some(key)) => place
-            .problem(check::ENCRYPTION, format!("its key {key} is of {region}: nothing can be written with it, or read when that region is gone"))
+            .problem(
+                check::ENCRYPTION,
+                format!(
+                    "its key {key} is of {region}: nothing can be written with it, or read when that region is gone"
+                ),
+            )
             .to_do("give it a key of its own region, or a multi-region replica of that key"),
         _ if of_kms(&pair.source) && !of_kms(&pair.standby) && configured.is_none() => place
             .warning(check::ENCRYPTION, "it is encrypted by keys of S3's own, and the primary by a key in KMS")
             .to_do("if that is a rule of yours, give the standby a key of its own region, or set kms_key"),
-        (_, Some(key)) => place.ok(
-            check::ENCRYPTION,
-            format!("encrypted by {key}; the application must be allowed to use it too"),
-        ),
+        (_, Some(key)) => {
+            place.ok(check::ENCRYPTION, format!("encrypted by {key}; the application must be allowed to use it too"))
+        }
         (_, None) => place.ok(check::ENCRYPTION, "encrypted by its default"),
     })
 }
@@ -207,10 +231,16 @@ fn lock(pair: &Pair) -> Option<Finding> {
             .problem(check::OBJECT_LOCK, "Object Lock is off, and copy_lock needs it")
             .to_do("enable it (versioning must be on), or write copy_lock = false"),
         (false, Some(true), false) => place
-            .warning(check::OBJECT_LOCK, "Object Lock is off, and on in the primary: what is protected there is not here")
+            .warning(
+                check::OBJECT_LOCK,
+                "Object Lock is off, and on in the primary: what is protected there is not here",
+            )
             .to_do("enable it and write copy_lock = true"),
         (true, Some(true), false) => place
-            .note(check::OBJECT_LOCK, "Object Lock is on in both, and copy_lock = false: retention and holds stay behind")
+            .note(
+                check::OBJECT_LOCK,
+                "Object Lock is on in both, and copy_lock = false: retention and holds stay behind",
+            )
             .to_do("write copy_lock = true, unless the standby's default retention is what you want"),
         (true, Some(false), true) => {
             place.note(check::OBJECT_LOCK, "Object Lock is off in the primary, so copy_lock has nothing to carry")
@@ -229,7 +259,9 @@ fn public(pair: &Pair) -> Option<Finding> {
             "all public access is blocked, and not so in the primary: what is public there will not be here",
         ),
         (true, _) => place.ok(check::PUBLIC_ACCESS, "all public access is blocked"),
-        (false, Ok(false)) => place.ok(check::PUBLIC_ACCESS, "public access is not blocked as a whole, as in the primary"),
+        (false, Ok(false)) => {
+            place.ok(check::PUBLIC_ACCESS, "public access is not blocked as a whole, as in the primary")
+        }
         (false, _) => open(place),
     })
 }

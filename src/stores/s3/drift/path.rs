@@ -44,17 +44,28 @@ fn queue(seen: &SeenQueue) -> Vec<Finding> {
     if region != place.region {
         found.push(
             place
-                .problem(check::QUEUE, format!("it is in {region}: what it holds is gone with that region, or cannot be read"))
+                .problem(
+                    check::QUEUE,
+                    format!("it is in {region}: what it holds is gone with that region, or cannot be read"),
+                )
                 .to_do(format!("make the queue in {}; a bucket reaches it through EventBridge", place.region)),
         );
     }
     if facts.arn.ends_with(".fifo") {
-        found.push(place.problem(check::QUEUE, "it is a FIFO queue: S3 does not send to it").to_do("name a standard queue"));
+        found.push(
+            place.problem(check::QUEUE, "it is a FIFO queue: S3 does not send to it").to_do("name a standard queue"),
+        );
     }
     if facts.largest < LARGEST_EVENT {
         found.push(
             place
-                .problem(check::QUEUE, format!("it takes messages of {} bytes, and an event may have {LARGEST_EVENT}: larger ones are lost", facts.largest))
+                .problem(
+                    check::QUEUE,
+                    format!(
+                        "it takes messages of {} bytes, and an event may have {LARGEST_EVENT}: larger ones are lost",
+                        facts.largest
+                    ),
+                )
                 .to_do("raise its maximum message size")
                 .command(place.sqs("MaximumMessageSize=262144")),
         );
@@ -76,7 +87,10 @@ fn queue(seen: &SeenQueue) -> Vec<Finding> {
     if facts.delay > 0 {
         found.push(
             place
-                .warning(check::QUEUE, format!("it holds every message back for {} s: so much older is what it proves", facts.delay))
+                .warning(
+                    check::QUEUE,
+                    format!("it holds every message back for {} s: so much older is what it proves", facts.delay),
+                )
                 .to_do("set its delay to 0")
                 .command(place.sqs("DelaySeconds=0")),
         );
@@ -84,7 +98,10 @@ fn queue(seen: &SeenQueue) -> Vec<Finding> {
     if facts.kms_key.as_deref().is_some_and(|key| key.ends_with(ALIAS_OF_SQS)) {
         found.push(
             place
-                .problem(check::QUEUE, "it is encrypted by the key alias/aws/sqs, which neither S3 nor EventBridge may use")
+                .problem(
+                    check::QUEUE,
+                    "it is encrypted by the key alias/aws/sqs, which neither S3 nor EventBridge may use",
+                )
                 .to_do("use SQS-managed encryption, or a key of your own that lets the service use it")
                 .command(place.sqs("KmsMasterKeyId=,SqsManagedSseEnabled=true")),
         );
@@ -108,14 +125,22 @@ fn dead_letters(pair: &Pair, queue: &Queue) -> Vec<Finding> {
     match &pair.dead {
         None => found.push(
             place
-                .problem(check::DEAD_LETTERS, format!("it gives messages up to {target}, which is not read: they would be missing and nobody knew"))
+                .problem(
+                    check::DEAD_LETTERS,
+                    format!(
+                        "it gives messages up to {target}, which is not read: they would be missing and nobody knew"
+                    ),
+                )
                 .to_do("name that queue in dead_letter_queue_url"),
         ),
         Some(SeenQueue { place: dead, queue: Ok(facts) }) => {
             if facts.arn != *target {
                 found.push(
                     place
-                        .problem(check::DEAD_LETTERS, format!("it gives messages up to {target}, and {} is read", facts.arn))
+                        .problem(
+                            check::DEAD_LETTERS,
+                            format!("it gives messages up to {target}, and {} is read", facts.arn),
+                        )
                         .to_do("name that queue in dead_letter_queue_url"),
                 );
             }
@@ -136,7 +161,10 @@ fn dead_letters(pair: &Pair, queue: &Queue) -> Vec<Finding> {
     if *receipts < LEAST_RECEIPTS {
         found.push(
             place
-                .warning(check::DEAD_LETTERS, format!("it gives a message up after {receipts} receipts, and each restart is one"))
+                .warning(
+                    check::DEAD_LETTERS,
+                    format!("it gives a message up after {receipts} receipts, and each restart is one"),
+                )
                 .to_do(format!("raise maxReceiveCount of its redrive policy to {LEAST_RECEIPTS} or more")),
         );
     }
@@ -180,10 +208,8 @@ pub(super) fn wanted(settings: &S3Settings) -> Vec<(&'static str, &'static [&'st
 
 /// What the notifications of one destination leave out.
 fn left_out(settings: &S3Settings, sent: &[&Notification]) -> Vec<&'static str> {
-    let whole: Vec<&&Notification> = sent
-        .iter()
-        .filter(|to| to.suffix.is_empty() && settings.prefix.starts_with(&to.prefix))
-        .collect();
+    let whole: Vec<&&Notification> =
+        sent.iter().filter(|to| to.suffix.is_empty() && settings.prefix.starts_with(&to.prefix)).collect();
     let has = |event: &str| whole.iter().any(|to| to.events.iter().any(|sent| sent == event));
     let covered = |event: &str, parts: &[&str]| has(event) || (!parts.is_empty() && parts.iter().all(|part| has(part)));
     wanted(settings).into_iter().filter(|(event, parts)| !covered(event, parts)).map(|(event, _)| event).collect()
@@ -227,6 +253,12 @@ fn complete(place: &Place, to: &str, left: &[&str]) -> Finding {
         return place.ok(check::EVENTS, format!("it sends all events that are needed to {to}"));
     }
     place
-        .problem(check::EVENTS, format!("it does not send {} of every kept key to {to}: only a comparison finds those changes", left.join(", ")))
+        .problem(
+            check::EVENTS,
+            format!(
+                "it does not send {} of every kept key to {to}: only a comparison finds those changes",
+                left.join(", ")
+            ),
+        )
         .to_do("add them to the notification, without a suffix and with no narrower prefix than the store's")
 }

@@ -31,9 +31,9 @@ fn side(settings: &S3Settings, seen: &SeenRules, does: &str) -> Vec<Finding> {
     let Ok(hops) = &seen.hops else { return Vec::new() };
     let place = &seen.place;
     if hops.is_empty() {
-        let finding = place
-            .warning(check::EVENT_RULES, format!("no rule is seen that {does}"))
-            .to_do("make it (config/infrastructure/s3-events.yaml), unless it is in another account; a canary proves the way");
+        let finding = place.warning(check::EVENT_RULES, format!("no rule is seen that {does}")).to_do(
+            "make it (config/infrastructure/s3-events.yaml), unless it is in another account; a canary proves the way",
+        );
         return vec![finding];
     }
     let judged: Vec<Vec<Finding>> = hops.iter().map(|hop| one(settings, seen, hop)).collect();
@@ -53,15 +53,20 @@ fn one(settings: &S3Settings, seen: &SeenRules, hop: &Hop) -> Vec<Finding> {
     let rule = format!("rule {} of bus {}", hop.rule, hop.bus);
     let mut found = Vec::new();
     if !hop.enabled {
-        found.push(place.problem(check::EVENT_RULES, format!("{rule} is disabled")).to_do("enable it").command(format!(
-            "aws events enable-rule --region {} --name {} --event-bus-name {}",
-            place.region, hop.rule, hop.bus
-        )));
+        found.push(place.problem(check::EVENT_RULES, format!("{rule} is disabled")).to_do("enable it").command(
+            format!(
+                "aws events enable-rule --region {} --name {} --event-bus-name {}",
+                place.region, hop.rule, hop.bus
+            ),
+        ));
     }
     if hop.rewritten {
         found.push(
             place
-                .problem(check::EVENT_RULES, format!("{rule} rewrites the event: it arrives without its time and is not understood"))
+                .problem(
+                    check::EVENT_RULES,
+                    format!("{rule} rewrites the event: it arrives without its time and is not understood"),
+                )
                 .to_do("take the input, input path or input transformer off its target"),
         );
     }
@@ -82,7 +87,9 @@ fn one(settings: &S3Settings, seen: &SeenRules, hop: &Hop) -> Vec<Finding> {
                 attempts.unwrap_or(ATTEMPTS),
                 age.unwrap_or(AGE)
             ),
-            false => format!("{rule} has no retry policy, and a new bus gives an event up after 300 s: an outage loses it"),
+            false => {
+                format!("{rule} has no retry policy, and a new bus gives an event up after 300 s: an outage loses it")
+            }
         };
         found.push(
             place
@@ -105,7 +112,10 @@ fn lets_through(settings: &S3Settings, pattern: Option<&str>) -> Result<(), Stri
     let pattern = pattern.ok_or("goes by a clock and not by events")?;
     let pattern: Value = serde_json::from_str(pattern).map_err(|_| "has a pattern that is no JSON")?;
     let texts = |value: &Value| -> Vec<String> {
-        value.as_array().map(|all| all.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect()).unwrap_or_default()
+        value
+            .as_array()
+            .map(|all| all.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect())
+            .unwrap_or_default()
     };
     // A matcher that is no plain text (`prefix`, `exists`, `wildcard`) is given the benefit of the doubt.
     let names = |value: &Value, wanted: &str| {

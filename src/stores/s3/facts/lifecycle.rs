@@ -165,9 +165,8 @@ impl Rule {
                 .set_newer_noncurrent_versions(ends.newer)
                 .build()
         });
-        let abort = self
-            .abort_after
-            .map(|days| AbortIncompleteMultipartUpload::builder().days_after_initiation(days).build());
+        let abort =
+            self.abort_after.map(|days| AbortIncompleteMultipartUpload::builder().days_after_initiation(days).build());
         #[expect(deprecated, reason = "rules of old buckets still have it")]
         let rule = LifecycleRule::builder().set_prefix(self.prefix.clone());
         rule.set_id(self.id.clone())

@@ -143,9 +143,10 @@ impl Rule {
     fn to_sdk(&self) -> Result<sdk::ReplicationRule, BuildError> {
         #[expect(deprecated, reason = "rules of the first version still have it")]
         let rule = sdk::ReplicationRule::builder().set_prefix(self.prefix.clone());
-        let existing = self.existing_object_replication.as_ref().map(|existing| {
-            sdk::ExistingObjectReplication::builder().status(existing.status.as_str().into()).build()
-        });
+        let existing = self
+            .existing_object_replication
+            .as_ref()
+            .map(|existing| sdk::ExistingObjectReplication::builder().status(existing.status.as_str().into()).build());
         let markers = self
             .delete_marker_replication
             .as_ref()

@@ -81,7 +81,8 @@ pub(super) fn routes(standby: &str, primary: &str, routes: &[Route]) -> World {
 
 /// What is sent to make it so: the routes of other buckets are left alone.
 pub(super) fn turned(standby: &str, primary: &str, routes: &[Route]) -> Vec<Route> {
-    let to = |bucket: &str, dial| routes.iter().find(|route| route.is(bucket)).map(|route| Route { dial, ..route.clone() });
+    let to =
+        |bucket: &str, dial| routes.iter().find(|route| route.is(bucket)).map(|route| Route { dial, ..route.clone() });
     [to(standby, ACTIVE), to(primary, PASSIVE)].into_iter().flatten().collect()
 }
 
