@@ -85,8 +85,16 @@ fn value(key: &Key, within: &str) -> String {
         ("endpoint_url", "standby") => "\"http://127.0.0.1:4567\"".to_owned(),
         ("id", "http-probe") => "\"standby-answers\"".to_owned(),
         ("kind", kind) if kind != APP.name => format!("{kind:?}"),
+        ("id" | "rpo", kind) => given(kind, key.name).unwrap_or(key.value).to_owned(),
         _ => key.value.to_owned(),
     }
+}
+
+/// What the example of a kind of store says for a key: ids must differ, and so do objectives.
+fn given(kind: &str, name: &str) -> Option<&'static str> {
+    let mut lines = crate::stores::kind(kind)?.example.lines();
+    let written = lines.find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))?;
+    Some(written.split('#').next().unwrap_or(written).trim())
 }
 
 fn about(key: &Key) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::duration::words;
 use super::keys::{STORE_ID, STORE_KIND, STORE_MODE, STORE_RPO};
 use super::places::{Place, clashes};
-use super::problem::nearest;
+use super::problem::{nearest, show_text};
 use super::section::Section;
 use super::{Region, StoreConfig};
 use crate::change::StoreId;
@@ -21,6 +21,7 @@ pub(super) fn read(
     let mut lines: BTreeMap<StoreId, Option<usize>> = BTreeMap::new();
     let mut stores = Vec::new();
     let mut places = Vec::new();
+    let mut channels: BTreeMap<String, (usize, String)> = BTreeMap::new();
     let mut known = BTreeSet::new();
     for (at, section) in sections.iter_mut().enumerate() {
         let id = id(section, &mut lines);
@@ -49,9 +50,19 @@ pub(super) fn read(
                 format!("set rpo = \"{}\" or more, or lower what the floor is made of: {}", words(floor), settings.floor_words()),
             );
         }
+        let label = id.as_ref().map_or_else(|| format!("store[{at}]"), |id| format!("store \"{id}\""));
+        for channel in settings.channels() {
+            match channels.get(&channel) {
+                Some((other, whose)) if *other != at => {
+                    let queue = show_text(&channel);
+                    let what = format!("reads {queue}, as {whose} does: each would take the other's messages away");
+                    section.problem_here(what, "give each store a queue of its own");
+                }
+                _ => drop(channels.insert(channel, (at, label.clone()))),
+            }
+        }
         if let (Some(x), Some(y)) = (primary, standby) {
             let (source, target) = settings.ends();
-            let label = id.as_ref().map_or_else(|| format!("store[{at}]"), |id| format!("store \"{id}\""));
             places.push((at, label, Place::new(kind.name, x, source), Place::new(kind.name, y, target)));
         }
         if let (Some(id), Some(mode)) = (id, mode) {

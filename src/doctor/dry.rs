@@ -41,6 +41,10 @@ pub fn findings(checked: &Checked) -> Vec<Told> {
         };
         Told { store: Some(store.id.to_string()), finding }
     }));
+    for store in &config.stores {
+        let found = store.settings.dry(&config.primary.region, &config.standby.region);
+        told.extend(found.into_iter().map(|finding| Told { store: Some(store.id.to_string()), finding }));
+    }
     told.extend(regions(config).into_iter().map(|finding| Told { store: None, finding }));
     told
 }

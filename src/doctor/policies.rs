@@ -5,21 +5,18 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::stores::{End, IamPolicy};
+use crate::stores::IamPolicy;
 
 /// The policies by role. `ACCOUNT` is left in: the configuration does not know it.
 pub fn policies(config: &Config) -> BTreeMap<&'static str, Value> {
     let mut roles: BTreeMap<&'static str, (IamPolicy, Vec<String>)> = BTreeMap::new();
     for store in &config.stores {
-        let (source, target) = store.settings.ends();
         for policy in store.settings.policies() {
-            let name = match policy.end {
-                End::Primary => source.clone(),
-                End::Standby => target.clone(),
-            };
-            let (_, names) = roles.entry(policy.role).or_insert_with(|| (*policy, Vec::new()));
-            if !names.contains(&name) {
-                names.push(name);
+            for name in store.settings.names(policy) {
+                let (_, names) = roles.entry(policy.role).or_insert_with(|| (*policy, Vec::new()));
+                if !names.contains(&name) {
+                    names.push(name);
+                }
             }
         }
     }

@@ -14,13 +14,14 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::coalesce::{BUFFER, Coalescer, KeyId, shown};
 use super::line::{Begin, End, FORMAT, KeyLine, Line, StoreLine};
 use super::lost::{Lost, Verdict};
+use super::rest::Left;
 use super::{SalvageError, Salvages};
 use crate::change::{Class, SourceTime, Stamp, StoreId};
 use crate::promote::{Authorized, Secs, When};
 use crate::seams::timeout;
+use crate::stores::contract::Mode;
 use crate::stores::salvage::{Found, Salvage, Sink, digest_of};
 use crate::stores::{Store, StoreError, StoreState};
-use crate::watermark::keys::Prefix;
 use crate::watermark::{Fence, Seed};
 
 /// Between two lines, at most: below the idle limit of common proxies and of the command line.
@@ -184,14 +185,16 @@ impl Listing {
         let inputs = &self.salvages.inputs;
         let on = format!("store {}", store.id());
         let salvage = store.salvage().ok_or_else(|| StoreError::new(Class::Invalid, "salvage", on.clone()))?;
-        let state = crate::replicate::load(inputs.index.as_ref(), store.id());
-        let state = state.map_err(|e| StoreError::new(Class::Invalid, e.to_string(), on.clone()))?;
+        let rest = Left::new(Arc::clone(&inputs.index), store.id().clone());
+        let by_key = matches!(store.mode(), Mode::Converge(_));
+        let state = if by_key {
+            rest.state()?
+        } else {
+            let state = crate::replicate::load(inputs.index.as_ref(), store.id());
+            state.map_err(|e| StoreError::new(Class::Invalid, e.to_string(), on.clone()))?
+        };
         let mut missing = unproven_at_the_fence(&state);
-        let dirty = inputs.index.scan(&Prefix::dirty(store.id()));
-        let dirty = dirty.map_err(|e| StoreError::new(Class::Unavailable, e.to_string(), on.clone()))?.len();
-        if dirty > 0 {
-            missing.push(format!("{dirty} keys were known to differ at the promotion and were not mended yet"));
-        }
+        missing.extend(if by_key { rest.unheard()? } else { rest.unmended()? });
         let coalescer = Coalescer::new(inputs.spill.clone(), BUFFER);
         let mut collect = Collect { coalescer, out, store: store.id() };
         // Before what the stream says of the same keys: they are older.
@@ -201,7 +204,7 @@ impl Listing {
                 Err(error) => missing.push(error.chain()),
             }
         }
-        missing.extend(salvage.tail(&state, self.asked_at, &mut collect).await?);
+        missing.extend(salvage.tail(&state, self.asked_at, &rest, &mut collect).await?);
         let compared = match self.ask.compare {
             Comparing::Always => true,
             Comparing::WhenNeeded => !missing.is_empty(),

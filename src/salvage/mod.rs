@@ -22,6 +22,7 @@ mod coalesce;
 mod line;
 mod listing;
 mod lost;
+mod rest;
 mod spill;
 
 pub use apply::{Apply, Outcome, OutcomeKind, Policy};

@@ -234,6 +234,17 @@ pub trait Settings: Send + Sync + std::fmt::Debug {
     /// What the store reads and what it writes, for finding a source that is its own target: `(primary, standby)`.
     fn ends(&self) -> (String, String);
 
+    /// What else it reads and must have for itself alone: queues, whose messages are gone when they were read.
+    fn channels(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What the settings tell without asking anybody, given the names of the regions `(primary, standby)`.
+    fn dry(&self, primary: &str, standby: &str) -> Vec<Finding> {
+        let _ = (primary, standby);
+        Vec::new()
+    }
+
     /// The smallest RPO that an idle store can prove with these settings, for `check`.
     fn floor(&self) -> Duration;
 
@@ -243,6 +254,15 @@ pub trait Settings: Send + Sync + std::fmt::Debug {
     /// The permissions that it needs, for showing them.
     fn policies(&self) -> &'static [IamPolicy] {
         &[]
+    }
+
+    /// What stands in the hole of one of them; nothing: it is not needed.
+    fn names(&self, policy: &IamPolicy) -> Vec<String> {
+        let (source, target) = self.ends();
+        match policy.end {
+            End::Primary => vec![source],
+            End::Standby => vec![target],
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub use observe::Observe;
 pub use state::{Reseed, StoreState, Transition};
 
 /// Every kind this program knows, by name.
-pub static KINDS: &[Kind] = &[dynamodb::KIND];
+pub static KINDS: &[Kind] = &[dynamodb::KIND, s3::KIND];
 
 /// The kind of that name.
 pub fn kind(name: &str) -> Option<&'static Kind> {

@@ -7,9 +7,11 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::converge::Notebook;
 use super::{StoreError, StoreState};
 use crate::change::{Key, SourceTime, Stamp};
 use crate::watermark::ParkedRecord;
+use crate::watermark::course::MarkRecord;
 
 /// What tells one image from another; the same for images that the store itself would call equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,6 +76,15 @@ pub trait Sink: Send {
     async fn alive(&mut self) -> Result<(), StoreError>;
 }
 
+/// What the index still holds of a store that is made the same key by key, as of the fence. Read only.
+pub trait Rest: Notebook {
+    /// Why a key is dirty, if it is.
+    fn mark(&self, key: &Key) -> Result<Option<MarkRecord>, StoreError>;
+
+    /// The dirty keys after `after` (from the first one on without), at most `most`.
+    fn marks_after(&self, after: Option<&Key>, most: usize) -> Result<Vec<(Key, MarkRecord)>, StoreError>;
+}
+
 /// A write to the standby: what is to be there, and what it was based on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wish {
@@ -108,9 +119,16 @@ pub trait Salvage: Send + Sync {
     /// Does the primary answer?
     async fn reachable(&self) -> Result<(), StoreError>;
 
-    /// Every change after the durable positions of `state`, to the end of the source as of `as_of`. Gives what is missing
-    /// from that, a sentence each; none: it is complete.
-    async fn tail(&self, state: &StoreState, as_of: Stamp, sink: &mut dyn Sink) -> Result<Vec<String>, StoreError>;
+    /// Every change after the durable positions of `state`, to the end of the source as of `as_of`; of a store that is made
+    /// the same key by key, every key of which that was not done. Gives what is missing from that, a sentence each; none: it
+    /// is complete.
+    async fn tail(
+        &self,
+        state: &StoreState,
+        as_of: Stamp,
+        rest: &dyn Rest,
+        sink: &mut dyn Sink,
+    ) -> Result<Vec<String>, StoreError>;
 
     /// A parked change of the index.
     fn parked(&self, key: &Key, record: &ParkedRecord) -> Result<Found, StoreError>;

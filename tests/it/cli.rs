@@ -22,7 +22,7 @@ fn err(output: &Output) -> String {
 fn check_says_ok_with_the_numbers() {
     let output = plimsoll(&["check", "-c", "config/full.toml"]);
     let said = (output.status.code(), out(&output));
-    assert_eq!(said, (Some(0), "ok: 4 stores, 3 steps, 1 warning\n".to_owned()), "{}", err(&output));
+    assert_eq!(said, (Some(0), "ok: 6 stores, 3 steps, 1 warning\n".to_owned()), "{}", err(&output));
     assert!(err(&output).starts_with("warning: serve.tokens_file: missing, so nobody may call"), "{}", err(&output));
     let output = plimsoll(&["check", "--config", "config/minimal.toml"]);
     assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), "ok: 1 store, 0 steps, 1 warning\n"));

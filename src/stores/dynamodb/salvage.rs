@@ -17,7 +17,7 @@ use super::Table;
 use super::item::{self, Image as Held};
 use super::lineage::Incarnation;
 use crate::change::{Class, Key, SourceTime, Stamp};
-use crate::stores::salvage::{Found, Image, Origin, Salvage, Settled, Sink, Wish};
+use crate::stores::salvage::{Found, Image, Origin, Rest, Salvage, Settled, Sink, Wish};
 use crate::stores::{StoreError, StoreState};
 use crate::watermark::ParkedRecord;
 
@@ -32,7 +32,13 @@ impl Salvage for Table {
         }
     }
 
-    async fn tail(&self, state: &StoreState, as_of: Stamp, sink: &mut dyn Sink) -> Result<Vec<String>, StoreError> {
+    async fn tail(
+        &self,
+        state: &StoreState,
+        as_of: Stamp,
+        _: &dyn Rest,
+        sink: &mut dyn Sink,
+    ) -> Result<Vec<String>, StoreError> {
         let Some(incarnation) = state.record.incarnation.as_deref().and_then(Incarnation::parse) else {
             return Ok(vec!["the table was never copied: there is no position to read on from".into()]);
         };

@@ -33,6 +33,7 @@ pub(super) fn settings(transfer: Transfer) -> S3Settings {
         memory: 64 << 20,
         attempt_timeout: Duration::from_secs(20),
         transfer_timeout: Duration::from_secs(60),
+        promoting: super::promote::settings::Promoting { lifecycle: false, mrap: None, replication_file: None },
         tempo: Tempo {
             poll_wait: Duration::from_secs(1),
             receivers: 1,
@@ -188,6 +189,7 @@ pub(super) fn bucket(settings: S3Settings, x: aws_sdk_s3::Client, y: aws_sdk_s3:
         target: y.clone(),
         target_bytes: y,
         queue: aws_sdk_sqs::Client::from_conf(sqs),
+        control: super::doctor::Control::nowhere(),
         clock: SystemClock::shared(),
     }
 }

@@ -8,7 +8,9 @@ use super::testing::{Scene, settings};
 use crate::stores::converge::{Did, Settled};
 
 mod answers;
+mod listing;
 mod long;
+mod salvaging;
 mod troubles;
 mod versions;
 
