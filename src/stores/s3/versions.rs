@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::known::{Mark, Pair};
+use crate::change::SourceTime;
 
 /// As many pairs are remembered.
 pub(super) const REMEMBERED: usize = 1_000;
@@ -19,11 +20,16 @@ pub(super) struct Version {
 /// What a version is remembered by. The null version can be written over: its name is not enough.
 pub(super) fn label(version: &Version) -> String {
     let mark = &version.mark;
-    match mark.version.as_deref() {
+    label_of(mark.version.as_deref(), version.marker, &mark.etag, mark.modified)
+}
+
+/// The same, of what a listing says.
+pub(super) fn label_of(id: Option<&str>, marker: bool, etag: &str, modified: Option<SourceTime>) -> String {
+    match id {
         Some(id) if id != "null" => id.to_owned(),
         _ => {
-            let seconds = mark.modified.map_or(0, |at| at.0.div_euclid(1000));
-            format!("null {} {seconds}", if version.marker { "marker" } else { &mark.etag })
+            let seconds = modified.map_or(0, |at| at.0.div_euclid(1000));
+            format!("null {} {seconds}", if marker { "marker" } else { etag })
         }
     }
 }
@@ -112,7 +118,6 @@ pub(super) fn aligned(source: &[Version], target: &[Version], alike: impl Fn(&Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::change::SourceTime;
 
     fn version(id: &str) -> Version {
         let (etag, version) = (format!("etag of {id}"), Some(id.to_owned()));
