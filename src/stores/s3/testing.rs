@@ -133,6 +133,7 @@ impl Scene {
                 aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(place).build()
             });
             let request = client.create_bucket().bucket(bucket).set_create_bucket_configuration(place);
+            let request = request.set_object_lock_enabled_for_bucket(settings.carry.lock.then_some(true));
             request.send().await.expect("a bucket");
         }
         let bucket = bucket(settings, x.clone(), y.clone());

@@ -273,3 +273,40 @@ async fn an_access_list_comes_along_where_it_is_asked_for() {
         assert_eq!(scene.same("k").await.did, Did::Nothing);
     }
 }
+
+#[tokio::test]
+async fn retention_and_legal_hold_come_along_where_they_are_asked_for() {
+    for (transfer, together) in [(Transfer::ServerSide, true), (Transfer::Stream, false)] {
+        let mut with = settings(transfer);
+        with.carry.lock = true;
+        let scene = Scene::new(with, together).await;
+        let in_days = |days: i64| {
+            let now = scene.bucket.clock.now().wall.0.div_euclid(1000);
+            aws_sdk_s3::primitives::DateTime::from_secs(now + days * 86_400)
+        };
+        let (one, two) = (in_days(1), in_days(2));
+        let request = scene.x.put_object().bucket("shop-x").key("k").body(ByteStream::from_static(b"body"));
+        let request = request.object_lock_mode(aws_sdk_s3::types::ObjectLockMode::Governance);
+        request.object_lock_retain_until_date(one).send().await.expect("a put");
+        scene.same("k").await;
+        let look = async || {
+            let head = scene.y.head_object().bucket("shop-y").key("k").send().await.expect("a head");
+            let read = super::object::Object::read(&head);
+            (read.lock.mode, read.lock.until.map(|until| until.0.div_euclid(1000)), read.lock.hold)
+        };
+        assert_eq!(look().await, (Some("GOVERNANCE".into()), Some(one.secs()), false), "{transfer:?}");
+
+        let longer = aws_sdk_s3::types::ObjectLockRetention::builder()
+            .mode(aws_sdk_s3::types::ObjectLockRetentionMode::Governance)
+            .retain_until_date(two)
+            .build();
+        scene.x.put_object_retention().bucket("shop-x").key("k").retention(longer).send().await.expect("longer");
+        let on = aws_sdk_s3::types::ObjectLockLegalHoldStatus::On;
+        let hold = aws_sdk_s3::types::ObjectLockLegalHold::builder().status(on).build();
+        scene.x.put_object_legal_hold().bucket("shop-x").key("k").legal_hold(hold).send().await.expect("a hold");
+        let same = scene.same("k").await;
+        assert_eq!((same.did, same.bytes), (Did::Copied, 0));
+        assert_eq!(look().await, (Some("GOVERNANCE".into()), Some(two.secs()), true), "{transfer:?}");
+        assert_eq!(scene.same("k").await.did, Did::Nothing);
+    }
+}

@@ -47,7 +47,10 @@ impl Canned {
                     let length: usize = length.and_then(|n| n.trim().parse().ok()).unwrap_or(0);
                     let mut body = text.len() - end - 4;
                     while body < length {
-                        body += socket.read(&mut piece).await.expect("the body");
+                        match socket.read(&mut piece).await {
+                            Ok(0) | Err(_) => return,
+                            Ok(n) => body += n,
+                        }
                     }
                     log.lock().unwrap().push(head.clone());
                     if let Some(answer) = answer(&head) {
