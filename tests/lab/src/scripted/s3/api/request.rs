@@ -180,6 +180,8 @@ impl Request {
             });
             about.headers.extend(value.filter(|value| !value.is_empty()).map(|value| (name.to_owned(), value)));
         }
+        // What a client leaves out is kept as this.
+        about.headers.entry("content-type".to_owned()).or_insert_with(|| "binary/octet-stream".to_owned());
         for (name, value) in &self.headers {
             if let Some(name) = name.as_str().strip_prefix("x-amz-meta-") {
                 about.metadata.insert(name.to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned());
