@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::types::{
-    BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration, Event, NotificationConfiguration, QueueConfiguration, VersioningConfiguration,
+    BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration, Event, NotificationConfiguration,
+    QueueConfiguration, VersioningConfiguration,
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use tokio::sync::watch;

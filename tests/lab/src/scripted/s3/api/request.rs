@@ -133,6 +133,12 @@ impl Request {
         std::str::from_utf8(self.headers.get(name)?.as_bytes()).ok()
     }
 
+    /// A header that may come several times, as one list.
+    pub(super) fn list(&self, name: &str) -> String {
+        let values = self.headers.get_all(name).into_iter();
+        values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect::<Vec<_>>().join(",")
+    }
+
     /// The body as text.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.frames.concat()).into_owned()

@@ -20,7 +20,12 @@ async fn a_copy_carries_over_what_aws_carries_over() {
     assert!(x.s3().compare("b", &y, "copy", Compare::default()).equal());
     let (a, b) = (x.s3().object("b", "k").unwrap(), y.s3().object("copy", "k").unwrap());
     assert!((a.parts, b.parts, b.about.acl) == (2, 0, None) && a.etag != b.etag);
-    let replace = client.copy_object().bucket("copy").key("k").copy_source(&source).if_match(copied.copy_object_result.unwrap().e_tag.unwrap());
+    let replace = client
+        .copy_object()
+        .bucket("copy")
+        .key("k")
+        .copy_source(&source)
+        .if_match(copied.copy_object_result.unwrap().e_tag.unwrap());
     replace.metadata_directive(MetadataDirective::Replace).metadata("m", "9").send().await.unwrap();
     assert_eq!(y.s3().object("copy", "k").unwrap().about.metadata["m"], "9");
     assert_eq!(x.s3().compare("b", &y, "copy", Compare::default()).differences.len(), 1);
@@ -53,10 +58,13 @@ async fn five_gib_are_copied_and_a_byte_more_is_not() {
         let part = part.copy_source("b/more").copy_source_range(range).send().await.unwrap();
         let result = part.copy_part_result.unwrap();
         let part = CompletedPart::builder().part_number(number).set_e_tag(result.e_tag);
-        parts.push(part.set_checksum_crc64_nvme(result.checksum_crc64_nvme).set_checksum_crc32(result.checksum_crc32).build());
+        parts.push(
+            part.set_checksum_crc64_nvme(result.checksum_crc64_nvme).set_checksum_crc32(result.checksum_crc32).build(),
+        );
     }
     let past = client.upload_part_copy().bucket("copy").key("more").upload_id(&id).part_number(3);
-    let past = past.copy_source("b/more").copy_source_range(format!("bytes=0-{}", 5 * GIB + 1)).send().await.unwrap_err();
+    let past =
+        past.copy_source("b/more").copy_source_range(format!("bytes=0-{}", 5 * GIB + 1)).send().await.unwrap_err();
     assert_eq!(refusal(&past), is("InvalidArgument", 400));
     let all = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
     let done = client.complete_multipart_upload().bucket("copy").key("more").upload_id(&id).multipart_upload(all);

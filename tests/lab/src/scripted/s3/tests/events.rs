@@ -65,7 +65,10 @@ async fn messages_have_the_shape_that_was_asked_for() {
     x.send_events("b", &pair.y, EventRoute::to("q").envelope(Envelope::EventBridge));
     x.delete("b", "a");
     let body: serde_json::Value = serde_json::from_str(told(&pair).last().unwrap()).unwrap();
-    assert_eq!((&body["detail-type"], &body["detail"]["deletion-type"]), (&"Object Deleted".into(), &"Delete Marker Created".into()));
+    assert_eq!(
+        (&body["detail-type"], &body["detail"]["deletion-type"]),
+        (&"Object Deleted".into(), &"Delete Marker Created".into())
+    );
     x.expire("b", "b");
     let body: serde_json::Value = serde_json::from_str(told(&pair).last().unwrap()).unwrap();
     assert_eq!(body["detail"]["reason"], "Lifecycle Expiration");

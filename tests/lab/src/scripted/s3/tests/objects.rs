@@ -84,7 +84,9 @@ async fn ranges_checksums_and_parts() {
     let Pair { x, .. } = pair(Versioning::Off);
     x.s3().quirks("b", |quirks| quirks.min_part = 0);
     let client = s3(&x);
-    use aws_sdk_s3::types::{ChecksumAlgorithm as Algorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart, ObjectAttributes};
+    use aws_sdk_s3::types::{
+        ChecksumAlgorithm as Algorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart, ObjectAttributes,
+    };
     for algorithm in [Algorithm::Crc32, Algorithm::Crc32C, Algorithm::Crc64Nvme, Algorithm::Sha256] {
         let put = client.put_object().bucket("b").key("k").body(ByteStream::from_static(b"0123456789"));
         put.checksum_algorithm(algorithm).send().await.unwrap();
@@ -126,7 +128,8 @@ async fn ranges_checksums_and_parts() {
     let second = client.head_object().bucket("b").key("m").part_number(2).send().await.unwrap();
     assert_eq!((second.parts_count(), second.content_length()), (Some(2), Some(5)));
     let attributes = client.get_object_attributes().bucket("b").key("m");
-    let attributes = attributes.object_attributes(ObjectAttributes::ObjectParts).object_attributes(ObjectAttributes::Checksum);
+    let attributes =
+        attributes.object_attributes(ObjectAttributes::ObjectParts).object_attributes(ObjectAttributes::Checksum);
     let attributes = attributes.object_attributes(ObjectAttributes::ObjectSize).send().await.unwrap();
     assert_eq!((attributes.object_parts().unwrap().parts().len(), attributes.object_size()), (2, Some(11)));
     assert_eq!(x.s3().bytes("b", "m").unwrap(), "hello world");
@@ -170,7 +173,9 @@ async fn a_bucket_tells_what_it_is() {
     assert_eq!(location.location_constraint().map(|region| region.as_str()), Some("us-west-2"));
     let rules = client.get_bucket_lifecycle_configuration().bucket("copy");
     assert_eq!(refusal(&rules.send().await.unwrap_err()), is("NoSuchLifecycleConfiguration", 404));
-    use aws_sdk_s3::types::{BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter};
+    use aws_sdk_s3::types::{
+        BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
+    };
     let rule = LifecycleRule::builder().id("r").status(ExpirationStatus::Disabled);
     let rule = rule.filter(LifecycleRuleFilter::builder().prefix("p").build());
     let rule = rule.expiration(LifecycleExpiration::builder().days(3).build()).build().unwrap();
