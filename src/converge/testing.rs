@@ -386,7 +386,8 @@ impl Converge for Fake {
             return Err(StoreError::new(Class::Unavailable, "a survey", "the fake"));
         }
         self.call(true).await?;
-        let (incarnation, channel) = (self.world().incarnation.clone(), self.world().channel.clone());
+        let incarnation = self.world().incarnation.clone();
+        let channel = self.world().channel.clone();
         let retention = Duration::from_secs(4 * 86_400);
         Ok(Survey { incarnation, channel, retention, about: Some("fake".into()), source: None })
     }
