@@ -90,7 +90,7 @@ async fn history(seed: u64) {
 
 #[test]
 fn whatever_the_weather_and_whenever_it_is_killed() {
-    for seed in seeds(120) {
+    for seed in seeds(60) {
         let run = std::panic::AssertUnwindSafe(|| {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
