@@ -237,7 +237,16 @@ impl Bucket {
     }
 
     fn cut_off(&self, key: &Key, why: Box<dyn std::error::Error + Send + Sync>) -> Stop {
-        Stop::Failed(StoreError::new(Class::Unavailable, "GetObject", self.on(key)).because(why))
+        // What its own checksum belies is about this object; all else is about the region or the way to it.
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*why);
+        let mut class = Class::Unavailable;
+        while let Some(error) = cause {
+            if error.to_string().contains("checksum mismatch") {
+                class = Class::Invalid;
+            }
+            cause = error.source();
+        }
+        Stop::Failed(StoreError::new(class, "GetObject", self.on(key)).because(why))
     }
 
     fn too_slow(&self, key: &Key, limit: Duration) -> Stop {

@@ -25,13 +25,11 @@ use super::look::End;
 use super::object::{Beside, Object, instant};
 use super::refusal::Stop;
 use super::same::same_bytes;
-use super::versions::{Again, Version, aligned, in_doubt, label, todo};
+use super::versions::{Again, REMEMBERED, Version, aligned, in_doubt, label, remembered, todo};
 use crate::change::{Class, Key};
 use crate::stores::StoreError;
 use crate::stores::converge::{Did, Notebook, Same, Spot};
 
-/// As many pairs are remembered.
-pub(super) const REMEMBERED: usize = 1_000;
 /// What stands for a version of the standby where there is none: it is excluded by configuration.
 const NOWHERE: &str = "";
 
@@ -176,7 +174,7 @@ impl Bucket {
             chapters.note(spot.key).await?;
             return Err(Stop::Refused(refusal));
         }
-        passed.pairs.drain(..passed.pairs.len().saturating_sub(REMEMBERED));
+        passed.pairs = remembered(&source, passed.pairs);
         if passed.settled.did != Did::Nothing
             && self.newest_of(spot.key, name).await?.as_ref().map(label) != Some(label(newest))
         {

@@ -18,10 +18,11 @@ mod split;
 use std::collections::BTreeSet;
 
 use self::merge::{Memory, Remembered, Scope};
-use self::page::{Current, End, Entry, PAGE, Page};
+use self::page::{Current, End, Entry, PAGE, Page, Version};
 use self::split::{Cuts, Seen};
 use super::known::{Known, Mark};
 use super::settings::Versions;
+use super::versions::{REMEMBERED, label_of};
 use super::{Bucket, keys};
 use crate::change::{Class, Key};
 use crate::stores::StoreError;
@@ -31,8 +32,6 @@ use crate::stores::converge::{ListFrom, ListPage, Notebook};
 const PARTS_EACH: usize = 4;
 /// Pairs of the index that are read at one time.
 const ROWS: usize = 1100;
-/// Versions of a key that are remembered, at most: the newest.
-const REMEMBERED: usize = 1000;
 
 impl Bucket {
     /// The first keys of the parts.
@@ -182,8 +181,10 @@ impl Remembered for Known {
         let long = known.len() >= REMEMBERED;
         let objects = versions.all.iter().filter(|version| !version.marker);
         let all = if long { known.len() } else { usize::MAX };
-        let told = objects.take(all).all(|version| known.contains(version.id.as_str()));
-        let there: BTreeSet<&str> = versions.all.iter().map(|version| version.id.as_str()).collect();
+        let label = |version: &Version| label_of(Some(&version.id), version.marker, &version.etag, version.modified);
+        let told = objects.take(all).all(|version| known.contains(label(version).as_str()));
+        let there: Vec<String> = versions.all.iter().map(label).collect();
+        let there: BTreeSet<&str> = there.iter().map(String::as_str).collect();
         !versions.cut && shown && self.deleted == entry.current.is_none() && told && known.is_subset(&there)
     }
 

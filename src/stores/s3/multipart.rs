@@ -386,7 +386,7 @@ impl Bucket {
     }
 
     fn corrupt(&self, freight: Freight<'_>) -> Stop {
-        let error = StoreError::new(Class::Unavailable, "the copy", self.on(freight.key));
+        let error = StoreError::new(Class::Invalid, "the copy", self.on(freight.key));
         Stop::Failed(error.because("its checksum is not the source's; it is copied again"))
     }
 

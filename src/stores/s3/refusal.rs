@@ -93,6 +93,16 @@ where
     Some((code, service.raw().status().as_u16(), words))
 }
 
+/// The class of a failure of one object. A region that cannot be reached makes all wait, what is wrong with one object only
+/// that one: a refusal is about it, unless it is about our connection or our clock.
+fn of_one(class: Class, code: &str, status: u16) -> Class {
+    let ours = matches!(code, "RequestTimeout" | "RequestTimeTooSkewed" | "TemporaryRedirect");
+    match class {
+        Class::Unavailable if (400..500).contains(&status) && !ours => Class::Invalid,
+        class => class,
+    }
+}
+
 /// What arrived is not what was announced.
 pub(super) fn corrupt<E>(error: &SdkError<E, HttpResponse>) -> bool
 where
@@ -109,13 +119,17 @@ impl Bucket {
     {
         let failed = || StoreError::of_call(error, write, what, &self.on(key));
         let Some((code, status, words)) = answer(error) else { return Stop::Failed(failed()) };
+        let failed = || {
+            let failed = failed();
+            StoreError { class: of_one(failed.class, &code, status), ..failed }
+        };
         match told(&code, status, &words) {
             Told::Changed => Stop::Again,
             Told::NoUpload => Stop::NoUpload,
             Told::Archived => Stop::Refused(self.refusal("archived", 0)),
             Told::CustomerKey => Stop::Refused(self.refusal("sse-c", 0)),
             Told::Unseen => Stop::Unseen(failed()),
-            Told::Corrupt => Stop::Failed(StoreError { class: Class::Unavailable, ..failed() }),
+            Told::Corrupt => Stop::Failed(StoreError { class: Class::Invalid, ..failed() }),
             Told::Unknown if write => Stop::Failed(StoreError { class: Class::Unknown, ..failed() }),
             Told::Unknown | Told::Else => Stop::Failed(failed()),
         }
@@ -168,6 +182,15 @@ mod tests {
         assert_eq!(told("InternalError", 200, ""), Told::Unknown);
         assert_eq!(told("SlowDown", 200, ""), Told::Else);
         assert_eq!(told("InternalError", 500, ""), Told::Else, "the class of the call tells that already");
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_object_does_not_make_all_wait() {
+        assert_eq!(of_one(Class::Unavailable, "InvalidTag", 400), Class::Invalid);
+        assert_eq!(of_one(Class::Unavailable, "RequestTimeout", 400), Class::Unavailable);
+        assert_eq!(of_one(Class::Unavailable, "InternalError", 500), Class::Unavailable);
+        assert_eq!(of_one(Class::Denied, "AccessDenied", 403), Class::Denied);
+        assert_eq!(of_one(Class::Throttled, "SlowDown", 503), Class::Throttled);
     }
 
     #[test]

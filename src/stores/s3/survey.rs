@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::facts::lifecycle::Rule;
 use super::facts::{Queue, Recorded, Replication, Versioning};
-use super::{Bucket, Transfer, Versions};
+use super::{Bucket, Versions};
 use crate::aws::classify;
 use crate::change::Class;
 use crate::stores::StoreError;
@@ -66,11 +66,7 @@ impl Bucket {
 
     /// How the store works, in a line.
     fn about(&self, standby: Versioning) -> String {
-        let transfer = match self.settings.transfer {
-            Transfer::Auto => "auto",
-            Transfer::ServerSide => "server-side",
-            Transfer::Stream => "stream",
-        };
+        let transfer = self.transfer_words();
         let versions = match self.settings.versions {
             Versions::Current => "current versions",
             Versions::History => "all versions",
@@ -79,7 +75,7 @@ impl Bucket {
             [] => String::new(),
             some => format!(", without objects that are {}", some.join(" or ")),
         };
-        format!("{versions} by {transfer} transfer, versioning of the standby {}{excluded}", standby.words())
+        format!("{versions}, transfer {transfer}, versioning of the standby {}{excluded}", standby.words())
     }
 
     /// Two that write to one bucket undo each other: AWS's own replication and we.

@@ -1,8 +1,12 @@
 //! Which versions are to be copied, and in which order (S3-4). Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::known::{Mark, Pair};
+use crate::change::SourceTime;
+
+/// As many pairs are remembered.
+pub(super) const REMEMBERED: usize = 1_000;
 
 /// A version as a listing has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,11 +20,16 @@ pub(super) struct Version {
 /// What a version is remembered by. The null version can be written over: its name is not enough.
 pub(super) fn label(version: &Version) -> String {
     let mark = &version.mark;
-    match mark.version.as_deref() {
+    label_of(mark.version.as_deref(), version.marker, &mark.etag, mark.modified)
+}
+
+/// The same, of what a listing says.
+pub(super) fn label_of(id: Option<&str>, marker: bool, etag: &str, modified: Option<SourceTime>) -> String {
+    match id {
         Some(id) if id != "null" => id.to_owned(),
         _ => {
-            let seconds = mark.modified.map_or(0, |at| at.0.div_euclid(1000));
-            format!("null {} {seconds}", if version.marker { "marker" } else { &mark.etag })
+            let seconds = modified.map_or(0, |at| at.0.div_euclid(1000));
+            format!("null {} {seconds}", if marker { "marker" } else { etag })
         }
     }
 }
@@ -50,7 +59,7 @@ pub(super) fn todo<'a>(source: &'a [Version], pairs: &[Pair], exists: bool, curr
     let have: BTreeSet<&str> = pairs.iter().map(|pair| pair.source.as_str()).collect();
     let copied: Vec<bool> = source.iter().map(|version| have.contains(label(version).as_str())).collect();
     // Of what is older than all that is remembered nothing is known any more: it was copied before.
-    let forgotten = pairs.len() >= super::history::REMEMBERED;
+    let forgotten = pairs.len() >= REMEMBERED;
     let from = if forgotten { copied.iter().position(|copied| *copied).unwrap_or(0) } else { 0 };
     let missing = source.iter().zip(&copied).skip(from).filter(|(_, copied)| !**copied);
     let missing: Vec<&Version> = missing.map(|(version, _)| version).collect();
@@ -67,6 +76,17 @@ pub(super) fn todo<'a>(source: &'a [Version], pairs: &[Pair], exists: bool, curr
         }
     };
     Todo { missing, again }
+}
+
+/// What is remembered: of each version that the source still has its last copy, in the source's order. Once there are too many
+/// the oldest go and nothing else does, so that their number goes on telling that something is forgotten.
+pub(super) fn remembered(source: &[Version], mut pairs: Vec<Pair>) -> Vec<Pair> {
+    if pairs.len() < REMEMBERED {
+        let mut last: BTreeMap<String, Pair> = pairs.into_iter().map(|pair| (pair.source.clone(), pair)).collect();
+        return source.iter().filter_map(|version| last.remove(&label(version))).collect();
+    }
+    pairs.drain(..pairs.len() - REMEMBERED);
+    pairs
 }
 
 /// Whether a page, put together by its times, newest first, may not be in its order: an object and a delete marker of one
@@ -98,7 +118,6 @@ pub(super) fn aligned(source: &[Version], target: &[Version], alike: impl Fn(&Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::change::SourceTime;
 
     fn version(id: &str) -> Version {
         let (etag, version) = (format!("etag of {id}"), Some(id.to_owned()));
@@ -168,6 +187,17 @@ mod tests {
         let mut old = version("1");
         old.mark.modified = Some(SourceTime(0));
         assert!(!in_doubt(&[version("3"), marker("2"), old]));
+    }
+
+    #[test]
+    fn what_is_remembered_is_what_is_there_until_it_is_too_much() {
+        let source = [version("1"), version("3")];
+        let pairs = vec![pair("1", "a"), pair("2", "b"), pair("3", "c"), pair("1", "d")];
+        assert_eq!(remembered(&source, pairs), [pair("1", "d"), pair("3", "c")]);
+        let many: Vec<_> = (0..1_200).map(|n| pair(&n.to_string(), "t")).collect();
+        let kept = remembered(&source, many);
+        assert_eq!((kept.len(), kept.first()), (1_000, Some(&pair("200", "t"))));
+        assert_eq!(remembered(&source, kept).len(), 1_000, "it goes on telling that something is forgotten");
     }
 
     #[test]

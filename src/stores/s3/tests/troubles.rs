@@ -38,7 +38,7 @@ async fn bytes_that_are_not_the_sources_are_not_taken() {
     let dress = Dress::of(&source, &Beside::default(), &scene.bucket.settings.carry);
     let freight = Freight { key: &key, name: "k", source: &source, dress: &dress, onto: &Onto::Nothing };
     match scene.bucket.put_whole(freight, ByteStream::from_static(b"two"), 3).await {
-        Err(Stop::Failed(error)) => assert_eq!(error.class, Class::Unavailable, "tried again: {}", error.chain()),
+        Err(Stop::Failed(error)) => assert_eq!(error.class, Class::Invalid, "{}", error.chain()),
         other => panic!("{other:?}"),
     }
     assert_eq!(scene.read("k").await, None);
