@@ -12,8 +12,9 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use std::time::Duration;
 
 use super::facts::lifecycle::Rule;
-use super::facts::{Queue, Recorded, Replication, Versioning};
-use super::{Bucket, Transfer, Versions};
+use super::crr::{event_copied, replication_rules};
+use super::facts::{Queue, Recorded, Versioning};
+use super::{Bucket, Versions};
 use crate::aws::classify;
 use crate::change::Class;
 use crate::stores::StoreError;
@@ -66,11 +67,6 @@ impl Bucket {
 
     /// How the store works, in a line.
     fn about(&self, standby: Versioning) -> String {
-        let transfer = match self.settings.transfer {
-            Transfer::Auto => "auto",
-            Transfer::ServerSide => "server-side",
-            Transfer::Stream => "stream",
-        };
         let versions = match self.settings.versions {
             Versions::Current => "current versions",
             Versions::History => "all versions",
@@ -79,7 +75,7 @@ impl Bucket {
             [] => String::new(),
             some => format!(", without objects that are {}", some.join(" or ")),
         };
-        format!("{versions} by {transfer} transfer, versioning of the standby {}{excluded}", standby.words())
+        format!("{versions}, transfer {}, versioning of the standby {}{excluded}", self.hands.words(), standby.words())
     }
 
     /// Two that write to one bucket undo each other: AWS's own replication and we.
@@ -94,24 +90,16 @@ impl Bucket {
             }
             Err(error) => return Err(StoreError::of_call(&error, false, "GetBucketReplication", &on)),
         };
-        let rules = Replication::of(answer.replication_configuration());
-        match rules.iter().find(|rule| rule.enabled && rule.to == self.settings.standby_bucket) {
-            Some(rule) => Err(StoreError::new(
-                Class::Invalid,
-                format!(
-                    "S3 Replication (rule {}) already copies to the standby bucket: a second copy would fight it",
-                    rule.id
-                ),
-                on,
-            )
-            .hint(
-                "disable the rule; or let AWS replicate, and write mode = \"observe\" for this store under a new id",
-            )),
+        let rules = answer.replication_configuration().map(replication_rules).unwrap_or_default();
+        match event_copied(&rules, &self.settings.standby_bucket, &self.settings.prefix, &on) {
+            Some(finding) => {
+                Err(StoreError::new(Class::Invalid, finding.what, on).hint(finding.todo.unwrap_or_default()))
+            }
             None => Ok(()),
         }
     }
 
-    async fn queue_facts(&self, url: &str) -> Result<Queue, StoreError> {
+    pub(super) async fn queue_facts(&self, url: &str) -> Result<Queue, StoreError> {
         let ask = self.queue.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All);
         let answer = ask.send().await.map_err(|e| StoreError::of_call(&e, false, "GetQueueAttributes", url))?;
         let facts = answer.attributes().and_then(Queue::of);

@@ -41,7 +41,7 @@ use crate::stores::observe::{Beat, Cadence, Facts, Look, Observe, SeenBeat};
 use crate::stores::{StoreError, StoreState};
 use crate::watermark::Watermarks;
 
-pub(super) use rules::{Rule as ReplicationRule, event_copied, rules as replication_rules};
+pub(super) use rules::{event_copied, rules as replication_rules};
 
 /// Between two looks at the configuration.
 const SURVEY_EVERY: Duration = Duration::from_secs(60);

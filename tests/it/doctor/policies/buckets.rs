@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use plimsoll::stores::End;
 use plimsoll::stores::contract::IamPolicy;
-use plimsoll::stores::s3::operations::{CANARY_X, COPY_X, OF_REPLICATE, OPERATIONS, READ_X, hole};
+use plimsoll::stores::s3::operations::{CANARY_X, COPY_X, FAILURES, OF_OBSERVE, OF_REPLICATE, OPERATIONS, READ_X, hole};
 use serde_json::Value as Json;
 
 use super::{method, sources};
@@ -38,6 +38,7 @@ const ALL: &[&str] = &[
     "GetBucketReplication",
     "GetBucketTagging",
     "GetBucketVersioning",
+    "GetMetricData",
     "GetMultiRegionAccessPoint",
     "GetMultiRegionAccessPointRoutes",
     "GetObject",
@@ -105,6 +106,13 @@ const OF_BUCKETS: &[&str] = &[
     "s3:PutReplicationConfiguration",
 ];
 
+/// Every policy, as shipped, once.
+pub(super) fn shipped() -> Vec<&'static IamPolicy> {
+    let mut all: Vec<&IamPolicy> = OF_REPLICATE.iter().collect();
+    all.extend(OF_OBSERVE.iter().filter(|policy| OF_REPLICATE.iter().all(|other| other.role != policy.role)));
+    all
+}
+
 /// The operations that the code of the kind calls: `client.head_bucket()`.
 fn called() -> BTreeSet<&'static str> {
     let mut text = String::new();
@@ -136,7 +144,9 @@ pub(super) fn grants(text: &str) -> BTreeSet<(String, String)> {
 fn resource(action: &str, policy: &IamPolicy) -> String {
     match (action.split(':').next(), policy.hole) {
         // EventBridge is looked at as a whole: which rule it is, is what is asked.
-        (Some("events"), _) => "*".into(),
+        (Some("events" | "cloudwatch"), _) => "*".into(),
+        // The queue of what was not replicated may be in either region.
+        (Some("sqs"), _) if policy.role == FAILURES => "arn:aws:sqs:*:ACCOUNT:QUEUE".into(),
         (Some("sqs"), _) => "arn:aws:sqs:REGION_Y:ACCOUNT:QUEUE".into(),
         (_, hole::ACCESS_POINT) => "arn:aws:s3::ACCOUNT:accesspoint/ACCESS_POINT".into(),
         (_, hole::CANARY) => "arn:aws:s3:::BUCKET/CANARY_KEY".into(),
@@ -161,7 +171,7 @@ fn the_table_of_operations_is_what_the_code_calls() {
 
 #[test]
 fn ia3_the_policies_grant_the_table_and_nothing_else() {
-    for shipped in OF_REPLICATE {
+    for shipped in shipped() {
         let mut wanted = BTreeSet::new();
         for operation in OPERATIONS.iter().filter(|operation| operation.role == shipped.role) {
             assert!(operation.end == shipped.end, "{operation:?}");
@@ -170,14 +180,20 @@ fn ia3_the_policies_grant_the_table_and_nothing_else() {
         let granted = grants(shipped.text);
         let (missing, more): (Vec<_>, Vec<_>) =
             (wanted.difference(&granted).collect(), granted.difference(&wanted).collect());
-        assert!(missing.is_empty() && more.is_empty(), "config/iam/{}.json lacks {missing:?} and has {more:?}", shipped.role);
+        assert!(
+            missing.is_empty() && more.is_empty(),
+            "config/iam/{}.json lacks {missing:?} and has {more:?}",
+            shipped.role
+        );
     }
 }
 
 #[test]
 fn ia4_prod_x_is_not_written_but_for_the_canary() {
-    for shipped in OF_REPLICATE.iter().filter(|policy| policy.end == End::Primary && policy.role != CANARY_X) {
-        let reads = |action: &str| ["s3:Get", "s3:List", "events:Describe", "events:List"].iter().any(|v| action.starts_with(v));
+    for shipped in shipped().into_iter().filter(|policy| policy.end == End::Primary && policy.role != CANARY_X) {
+        let reads = |action: &str| {
+            ["s3:Get", "s3:List", "events:Describe", "events:List", "cloudwatch:Get"].iter().any(|v| action.starts_with(v))
+        };
         assert!(grants(shipped.text).iter().all(|(action, _)| reads(action)), "{}", shipped.text);
     }
     let canary = grants(policy(CANARY_X).text);
@@ -211,10 +227,12 @@ dead_letter_queue_url = "https://sqs.us-west-2.amazonaws.com/111122223333/dead"
     let roles: Vec<_> = plain.keys().copied().collect();
     assert_eq!(roles, ["s3-copy-x", "s3-promote-y", "s3-queue-y", "s3-replicate-read-x", "s3-replicate-write-y"]);
     let queues = &plain["s3-queue-y"]["Statement"][0]["Resource"];
-    assert_eq!(*queues, serde_json::json!(["arn:aws:sqs:us-west-2:ACCOUNT:events", "arn:aws:sqs:us-west-2:ACCOUNT:dead"]));
-    let all = filled(
-        "canary_key = \"c\"\ntransfer = \"stream\"\nmrap = \"arn:aws:s3::111122223333:accesspoint/m.mrap\"\n",
+    assert_eq!(
+        *queues,
+        serde_json::json!(["arn:aws:sqs:us-west-2:ACCOUNT:events", "arn:aws:sqs:us-west-2:ACCOUNT:dead"])
     );
+    let all =
+        filled("canary_key = \"c\"\ntransfer = \"stream\"\nmrap = \"arn:aws:s3::111122223333:accesspoint/m.mrap\"\n");
     assert!(!all.contains_key("s3-copy-x"), "what goes through Plimsoll is read by the role of prodX");
     assert_eq!(all["s3-canary-x"]["Statement"][0]["Resource"][0], "arn:aws:s3:::shop-x/c");
     assert_eq!(all["s3-routes-y"]["Statement"][0]["Resource"][0], "arn:aws:s3::ACCOUNT:accesspoint/m.mrap");
