@@ -7,7 +7,7 @@ use super::fleet::View;
 use super::walk::{self, Guard};
 use crate::change::{SourceTime, Stamp};
 use crate::watermark::course::Tally;
-use crate::watermark::{Assumptions, Progress, Reach, Seed, Vitals};
+use crate::watermark::{Assumptions, Progress, Seed, Vitals};
 
 /// Between two showings of the vital signs while busy.
 const SHOW_EVERY: Duration = Duration::from_millis(50);
@@ -94,22 +94,9 @@ impl Driver {
     fn vitals(&mut self, now: Stamp, shut: bool) -> Vitals {
         let late = if shut || self.closed_since.is_some() { self.marks.late() as u64 } else { 0 };
         let course = self.course();
-        let tally = |all: &std::collections::BTreeMap<String, Tally>| {
-            all.iter().map(|(class, tally)| (class.clone(), tally.items, tally.bytes)).collect()
-        };
-        let reach = Reach {
-            events_through: course.events_through,
-            certified: course.certified,
-            drained: course.drained,
-            delivery: self.allowance(),
-            refused: tally(&course.refused),
-            excluded: tally(&course.excluded),
-            untold: course.untold,
-            held: self.shelf.held,
-            late: self.shelf.late + late,
-            strange: self.walker.strange,
-            blind_since: course.blind.as_ref().map(|blind| blind.since),
-        };
+        // Removals that wait for a word. Others wait for the end of the listing, and what is copied needs nobody.
+        let waits = course.walk.as_ref().filter(|walk| walk::settling(Some(walk)));
+        let waits = waits.is_some_and(|walk| matches!(walk::guard(walk, self.tempo.delete_limit), Guard::Holds { .. }));
         let notes = self.notes(now).into_iter().chain(self.troubles.sentence());
         // Behind a closed valve nothing is made the same any more: what was wrong then is no trouble now.
         let trouble = notes.reduce(|all, one| format!("{all}; {one}")).filter(|_| !shut);
@@ -117,7 +104,7 @@ impl Driver {
             backlog_items: (self.marks.len() as u64 + self.shelf.rows)
                 .saturating_sub(self.shelf.held + self.shelf.refused),
             failed_items: self.shelf.refused + self.walker.strange,
-            divergent: self.marks.walked() as u64 + self.shelf.walked,
+            divergent: if waits { self.shelf.held } else { 0 },
             last_progress: self.last_progress,
             source_answered: self.source_answered,
             retention_headroom: self.headroom(now),
@@ -125,7 +112,9 @@ impl Driver {
             trouble,
             about: self.about.clone(),
             assumptions: Some(self.assumptions()),
-            reach: Some(Box::new(reach)),
+            delivery: Some(self.allowance()),
+            certify_within: Some(self.tempo.certify_within),
+            late: Some(self.shelf.late + late),
             ..Vitals::default()
         }
     }

@@ -85,11 +85,11 @@ impl Driver {
                 trouble: troubles.filter(|_| !(closed && at_rest)),
                 progress,
                 about: None,
-                reach: None,
                 canary,
                 assumptions: Some(self.assumptions()),
                 delivery: None,
                 certify_within: None,
+                late: None,
             },
         );
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::watermark::Vitals;
 use crate::watermark::course::{Course, Tally};
 
 /// Of a store that is made the same key by key: what its events prove, what its walks prove, and what is left out.
@@ -11,7 +12,7 @@ pub struct Coverage {
     pub events: Option<String>,
     /// The same, by the last complete walk of both ends: no event is needed for it to be true.
     pub certified: Option<String>,
-    /// An event counts as delivered at most this long after its change.
+    /// An event counts as delivered at most this long after its change; whole seconds, rounded up.
     pub delivery_seconds: Option<u64>,
     /// Events since then may be missing, and why; only a walk knows.
     pub blind: Option<Blind>,
@@ -46,8 +47,8 @@ pub struct Left {
 }
 
 impl Coverage {
-    /// Of what is durable, and of the delivery allowance in force, whole seconds, rounded up.
-    pub fn of(course: &Course, delivery: Option<std::time::Duration>) -> Self {
+    /// Of what is durable, and of the driver's vital signs.
+    pub fn of(course: &Course, vitals: &Vitals) -> Self {
         let left = |(class, tally): (&String, &Tally)| Left {
             class: class.clone(),
             items: tally.items,
@@ -56,12 +57,12 @@ impl Coverage {
         Self {
             events: course.events_through.map(|at| at.to_string()),
             certified: course.certified.map(|at| at.to_string()),
-            delivery_seconds: delivery.map(|d| d.as_secs() + u64::from(d.subsec_nanos() > 0)),
+            delivery_seconds: vitals.delivery.map(|d| d.as_secs() + u64::from(d.subsec_nanos() > 0)),
             blind: course.blind.as_ref().map(|b| Blind { since: b.since.to_string(), why: b.why.clone() }),
             refused: course.refused.iter().map(left).collect(),
             excluded: course.excluded.iter().map(left).collect(),
             untold: course.untold,
-            late: course.late,
+            late: vitals.late.unwrap_or_default(),
         }
     }
 }

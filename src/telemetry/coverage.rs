@@ -50,7 +50,7 @@ impl Coverage {
         set(&self.delay, course.delays.values().max().map(|ms| *ms as f64 / 1000.0));
         set(&self.blind, Some(f64::from(u8::from(course.blind.is_some()))));
         set(&self.untold, Some(course.untold as f64));
-        set(&self.late, Some(course.late as f64));
+        set(&self.late, vitals.late.map(|late| late as f64));
         for (tallies, [items, bytes]) in
             [(&course.refused, &self.refused), (&course.excluded, &self.excluded)]
         {

@@ -49,7 +49,6 @@ fn course() -> Course {
         refused: [("archived".to_owned(), tally(2, 7_000))].into(),
         excluded: [("sse-c".to_owned(), tally(1, 10))].into(),
         untold: 3,
-        late: 4,
         ..Course::default()
     }
 }
@@ -78,7 +77,6 @@ fn fixed() -> (Watermarks, Board, Vec<(StoreId, &'static str, Terms)>) {
             }),
             trouble: None,
             about: None,
-            reach: None,
             canary: CanarySigns {
                 visible_p50: Some(Duration::from_millis(250)),
                 visible_p99: Some(Duration::from_millis(900)),
@@ -93,6 +91,7 @@ fn fixed() -> (Watermarks, Board, Vec<(StoreId, &'static str, Terms)>) {
             }),
             delivery: Some(Duration::from_secs(120)),
             certify_within: Some(Duration::from_secs(86_400)),
+            late: Some(4),
         },
     );
     (marks, board, vec![(id("orders"), "dynamodb", terms(30)), (id("users"), "dynamodb", terms(60))])

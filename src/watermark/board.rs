@@ -42,41 +42,14 @@ pub struct Vitals {
     pub about: Option<String>,
     /// What its canaries measured.
     pub canary: CanarySigns,
-    /// How far its events and its walks reach, of a store that is made the same key by key.
-    pub reach: Option<Box<Reach>>,
     /// What its proofs rest on; `None` before the driver said so.
     pub assumptions: Option<Assumptions>,
     /// The delivery allowance in force (D of S3-13); only of a store with an event channel.
     pub delivery: Option<Duration>,
     /// A store whose last complete walk began longer ago is not certified; only of a store that is walked.
     pub certify_within: Option<Duration>,
-}
-
-/// How far the events and the walks of a store reach that is made the same key by key, and what they leave out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// What the events alone prove (`W_event`); it says nothing before the event path is proved.
-    pub events_through: Option<SourceTime>,
-    /// The start of the last walk whose differences are all settled (`W_certified`).
-    pub certified: Option<SourceTime>,
-    /// The start of the newest clean drain of the channel.
-    pub drained: Option<SourceTime>,
-    /// D in force: how long an event may take to the channel.
-    pub delivery: Duration,
-    /// Keys that cannot be made the same: class, how many, their bytes.
-    pub refused: Vec<(String, u64, u64)>,
-    /// The same, where the configuration says that they need not be.
-    pub excluded: Vec<(String, u64, u64)>,
-    /// Differences that a walk found and no event had told of, in this epoch.
-    pub untold: u64,
-    /// Keys of the standby whose removal waits for an operator, or for the end of the walk.
-    pub held: u64,
-    /// Keys of which an event came behind the fence.
-    pub late: u64,
-    /// Messages that were not understood and that no walk has made up for.
-    pub strange: u64,
-    /// Changes of this time on may be missing.
-    pub blind_since: Option<SourceTime>,
+    /// Keys of which an event came behind the fence; only of a store with an event channel.
+    pub late: Option<u64>,
 }
 
 /// What the canaries of a store measured over the last day; nothing before the first was seen.

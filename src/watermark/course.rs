@@ -49,9 +49,6 @@ pub struct Course {
     /// Differences that a walk found and no event had told of, since the index was made.
     #[serde(default)]
     pub untold: u64,
-    /// Keys of which an event came behind the fence (FO-2).
-    #[serde(default)]
-    pub late: u64,
 }
 
 /// Events of this time on may be missing.

@@ -19,7 +19,7 @@ pub mod records;
 pub mod rocks;
 mod writer;
 
-pub use board::{Assumptions, Board, CanarySigns, Progress, Reach, Vitals};
+pub use board::{Assumptions, Board, CanarySigns, Progress, Vitals};
 pub use course::{Course, MarkRecord};
 pub use keys::Row;
 pub use records::{

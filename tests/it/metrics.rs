@@ -45,7 +45,6 @@ fn golden_exposition_of_a_fixed_state() {
             refused: [("archived".to_owned(), Tally { items: 2, bytes: 7_000 })].into(),
             excluded: [("sse-c".to_owned(), Tally { items: 1, bytes: 10 })].into(),
             untold: 3,
-            late: 4,
             ..Course::default()
         })),
         ..StoreRecord::default()
@@ -76,6 +75,7 @@ fn golden_exposition_of_a_fixed_state() {
         }),
         delivery: Some(Duration::from_secs(120)),
         certify_within: Some(Duration::from_secs(86_400)),
+        late: Some(4),
     };
     board.post(&orders, vitals);
     let find = |severity, check| Finding::new(severity, check, "standby table orders", "a sentence");

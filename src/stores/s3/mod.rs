@@ -10,6 +10,7 @@
 //! - What it deliberately does not do: believe in the order of events, or in what they say besides the key (S3-1); write
 //!   anything of its own into metadata or tags (S3-2).
 
+mod annotations;
 mod beside;
 mod canary;
 mod converge;

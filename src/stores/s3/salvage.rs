@@ -89,7 +89,11 @@ impl Salvage for Bucket {
         let mut looks = Vec::new();
         for key in keys {
             let key = self.identity(key).ok_or_else(|| {
-                StoreError::new(Class::Invalid, "reading a key", format!("standby bucket {}", self.settings.standby_bucket))
+                StoreError::new(
+                    Class::Invalid,
+                    "reading a key",
+                    format!("standby bucket {}", self.settings.standby_bucket),
+                )
             })?;
             looks.push(self.held(End::Target, key));
         }
@@ -99,7 +103,9 @@ impl Salvage for Bucket {
     }
 
     async fn settle(&self, wish: &Wish) -> Settled {
-        let Some(key) = self.identity(&wish.key) else { return Settled::Refused("its key is no key of a bucket".into()) };
+        let Some(key) = self.identity(&wish.key) else {
+            return Settled::Refused("its key is no key of a bucket".into());
+        };
         match self.bring(&key, wish).await {
             Ok(settled) => settled,
             Err(Stop::Again | Stop::NoUpload) => Settled::Changed,
@@ -126,7 +132,8 @@ impl Bucket {
         match stop {
             Stop::Failed(error) | Stop::Unseen(error) => error,
             Stop::Refused(refusal) => {
-                StoreError::new(Class::Invalid, "HeadObject", format!("store {}, {key:?}", self.id)).because(refusal.why)
+                StoreError::new(Class::Invalid, "HeadObject", format!("store {}, {key:?}", self.id))
+                    .because(refusal.why)
             }
             Stop::Again | Stop::NoUpload => {
                 StoreError::new(Class::Unavailable, "HeadObject", format!("store {}, {key:?}", self.id))
@@ -393,4 +400,3 @@ impl Notebook for Blank {
         Ok(())
     }
 }
-

@@ -12,8 +12,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use std::time::Duration;
 
 use super::facts::lifecycle::Rule;
-use super::crr::{event_copied, replication_rules};
-use super::facts::{Queue, Recorded, Versioning};
+use super::facts::{Queue, Recorded, Replication, Versioning};
 use super::{Bucket, Versions};
 use crate::aws::classify;
 use crate::change::Class;
@@ -75,7 +74,7 @@ impl Bucket {
             [] => String::new(),
             some => format!(", without objects that are {}", some.join(" or ")),
         };
-        format!("{versions}, transfer {}, versioning of the standby {}{excluded}", self.hands.words(), standby.words())
+        format!("{versions}, transfer {}, versioning of the standby {}{excluded}", self.transfer_words(), standby.words())
     }
 
     /// Two that write to one bucket undo each other: AWS's own replication and we.
@@ -90,10 +89,13 @@ impl Bucket {
             }
             Err(error) => return Err(StoreError::of_call(&error, false, "GetBucketReplication", &on)),
         };
-        let rules = answer.replication_configuration().map(replication_rules).unwrap_or_default();
-        match event_copied(&rules, &self.settings.standby_bucket, &self.settings.prefix, &on) {
-            Some(finding) => {
-                Err(StoreError::new(Class::Invalid, finding.what, on).hint(finding.todo.unwrap_or_default()))
+        let (standby, prefix) = (&self.settings.standby_bucket, &self.settings.prefix);
+        let rules = Replication::of(answer.replication_configuration());
+        match rules.iter().find(|rule| rule.enabled && rule.to == *standby && rule.meets(prefix)) {
+            Some(rule) => {
+                let what = format!("rule {} lets S3 replicate to {standby}, where this store copies to", rule.id);
+                let hint = "disable the rule; or let S3 replicate, and write mode = \"observe\" for this store under a new id";
+                Err(StoreError::new(Class::Invalid, what, on).hint(hint))
             }
             None => Ok(()),
         }

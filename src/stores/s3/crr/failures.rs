@@ -105,6 +105,12 @@ impl Board {
         open
     }
 
+    /// The next look reads.
+    #[cfg(test)]
+    pub(super) fn forget_when(&mut self) {
+        self.read_at = None;
+    }
+
     /// It is time to read.
     pub(super) fn due(&self, now: Stamp) -> bool {
         self.read_at.is_none_or(|at| now.mono.saturating_sub(at) >= READ_EVERY)

@@ -41,8 +41,6 @@ use crate::stores::observe::{Beat, Cadence, Facts, Look, Observe, SeenBeat};
 use crate::stores::{StoreError, StoreState};
 use crate::watermark::Watermarks;
 
-pub(super) use rules::{event_copied, rules as replication_rules};
-
 /// Between two looks at the configuration.
 const SURVEY_EVERY: Duration = Duration::from_secs(60);
 /// A configuration that was not told is asked for again this soon.
@@ -232,7 +230,6 @@ impl Replicated {
 
     fn wanted<'a>(&'a self, on: &'a str) -> Wanted<'a> {
         Wanted {
-            bucket: &self.settings.common.bucket,
             standby_bucket: &self.settings.common.standby_bucket,
             prefix: &self.settings.common.prefix,
             canary_key: self.settings.canary().map(|(key, _)| key),
@@ -409,3 +406,6 @@ fn named(settings: &ReplicatedSettings) -> Vec<Rule> {
     };
     settings.rule_ids.iter().map(rule).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ pub(super) mod check {
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::stores::s3) struct Rule {
+pub(super) struct Rule {
     pub(super) id: String,
     pub(super) enabled: bool,
     /// Keys begin like this; empty: all.
@@ -46,7 +46,7 @@ pub(in crate::stores::s3) struct Rule {
 }
 
 /// The rules of a bucket, in the order of the configuration.
-pub(in crate::stores::s3) fn rules(configuration: &ReplicationConfiguration) -> Vec<Rule> {
+pub(super) fn rules(configuration: &ReplicationConfiguration) -> Vec<Rule> {
     configuration.rules().iter().map(rule).collect()
 }
 
@@ -92,7 +92,6 @@ fn scope(filter: &ReplicationRuleFilter) -> (String, bool) {
 /// What is wanted of them.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted<'a> {
-    pub(super) bucket: &'a str,
     pub(super) standby_bucket: &'a str,
     /// Keys that matter begin like this.
     pub(super) prefix: &'a str,
@@ -233,21 +232,6 @@ impl Wanted<'_> {
     }
 }
 
-/// S3 replicates to the bucket that we would copy to: two writers, and each would see the other's work as a difference.
-/// For a store of mode `replicate`.
-pub(in crate::stores::s3) fn event_copied(
-    rules: &[Rule],
-    standby_bucket: &str,
-    prefix: &str,
-    on: &str,
-) -> Option<Finding> {
-    let overlaps = |rule: &&Rule| prefix.starts_with(&rule.prefix) || rule.prefix.starts_with(prefix);
-    let rule = rules.iter().filter(|rule| rule.enabled && rule.to == standby_bucket).find(overlaps)?;
-    let what = format!("rule {} lets S3 replicate to {standby_bucket}, where this store copies to", rule.id);
-    let todo = "write mode = \"observe\" for this store under a new id, or disable the rule: one of the two must copy";
-    Some(Finding::new(Severity::Problem, check::RULES, on, what).to_do(todo))
-}
-
 /// What makes S3 try again what failed, and nothing else. It keeps version ids, which no copy of ours can, and is the only
 /// thing that takes the status FAILED away; it is a job in prodX, so that a human starts it.
 pub(super) fn retry_command(bucket: &str, region: &str) -> String {
@@ -281,7 +265,6 @@ mod tests {
 
     fn wanted<'a>() -> Wanted<'a> {
         Wanted {
-            bucket: "photos",
             standby_bucket: "photos-y",
             prefix: "",
             canary_key: Some("plimsoll-canary"),
@@ -330,14 +313,6 @@ mod tests {
         let rules = [all("a"), all("b")];
         assert_eq!(named.observed(&rules).iter().map(|rule| rule.id.as_str()).collect::<Vec<_>>(), ["b"]);
         assert!(named.findings(&rules).iter().any(|f| f.severity == Severity::Problem && f.what.contains("gone")));
-    }
-
-    #[test]
-    fn a_bucket_that_s3_replicates_is_not_copied_by_events() {
-        let clash = |rule: Rule, prefix| event_copied(&[rule], "photos-y", prefix, "b").is_some();
-        assert!(clash(all("r"), "") && clash(Rule { prefix: "a/".into(), ..all("r") }, ""));
-        assert!(!clash(Rule { prefix: "a/".into(), ..all("r") }, "b/"));
-        assert!(!clash(Rule { enabled: false, ..all("r") }, "") && !clash(Rule { to: "z".into(), ..all("r") }, ""));
     }
 
     #[test]

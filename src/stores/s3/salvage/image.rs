@@ -42,7 +42,9 @@ fn value(end: End, object: &Object) -> Value {
 /// It is that very object, metadata included.
 pub(super) fn is_of(image: &Value, end: End, object: &Object) -> bool {
     let now = value(end, object);
-    ["side", "etag", "size", "version", "last_modified", "headers_digest"].iter().all(|field| image[field] == now[field])
+    ["side", "etag", "size", "version", "last_modified", "headers_digest"]
+        .iter()
+        .all(|field| image[field] == now[field])
 }
 
 /// The digest of an object of a side.
