@@ -273,9 +273,8 @@ impl Recorded {
 mod tests {
     use super::*;
     use aws_sdk_s3::types::{
-        Destination, EventBridgeConfiguration, FilterRule, QueueConfiguration, S3KeyFilter,
-        ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
-        ServerSideEncryptionRule,
+        Destination, EventBridgeConfiguration, FilterRule, QueueConfiguration, S3KeyFilter, ServerSideEncryption,
+        ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
     };
 
     #[test]

@@ -153,8 +153,12 @@ pub const OPERATIONS: &[Operation] = &[
 ];
 
 /// The one object that Plimsoll writes in prodX.
-const CANARY: IamPolicy =
-    IamPolicy { role: CANARY_X, end: X, text: include_str!("../../../config/iam/s3-canary-x.json"), hole: hole::CANARY };
+const CANARY: IamPolicy = IamPolicy {
+    role: CANARY_X,
+    end: X,
+    text: include_str!("../../../config/iam/s3-canary-x.json"),
+    hole: hole::CANARY,
+};
 
 /// The policies of a bucket that S3 itself replicates.
 pub const OF_OBSERVE: &[IamPolicy] = &[

@@ -74,7 +74,11 @@ impl Bucket {
             [] => String::new(),
             some => format!(", without objects that are {}", some.join(" or ")),
         };
-        format!("{versions}, transfer {}, versioning of the standby {}{excluded}", self.transfer_words(), standby.words())
+        format!(
+            "{versions}, transfer {}, versioning of the standby {}{excluded}",
+            self.transfer_words(),
+            standby.words()
+        )
     }
 
     /// Two that write to one bucket undo each other: AWS's own replication and we.
@@ -94,7 +98,8 @@ impl Bucket {
         match rules.iter().find(|rule| rule.enabled && rule.to == *standby && rule.meets(prefix)) {
             Some(rule) => {
                 let what = format!("rule {} lets S3 replicate to {standby}, where this store copies to", rule.id);
-                let hint = "disable the rule; or let S3 replicate, and write mode = \"observe\" for this store under a new id";
+                let hint =
+                    "disable the rule; or let S3 replicate, and write mode = \"observe\" for this store under a new id";
                 Err(StoreError::new(Class::Invalid, what, on).hint(hint))
             }
             None => Ok(()),
@@ -129,6 +134,10 @@ async fn bucket((client, name, side, region): (Client, &String, &str, &String)) 
         match e.raw_response().map(|raw| (raw.status().as_u16(), raw.headers().get("x-amz-bucket-region"))) {
             // A bucket of another region answers so, without a body.
             Some((301, there)) => elsewhere(&on, region, there.unwrap_or("another region")),
+            // An answer to HEAD has no body and so no code: its status says the same.
+            Some((403, _)) => StoreError::new(Class::Denied, "HeadBucket", &on)
+                .hint("check the credentials and the policies in config/iam (s3:ListBucket)"),
+            Some((404, _)) => StoreError::new(Class::Missing, "HeadBucket", &on).hint("check its name and region"),
             _ => StoreError::of_call(&e, false, "HeadBucket", &on),
         }
     })?;

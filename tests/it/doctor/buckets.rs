@@ -131,7 +131,8 @@ async fn two_emulated_buckets_that_do_not_fit_and_then_do() {
     x.lifecycle("shop-x", rule("old", true)).await;
     y.s3.create_bucket().bucket("shop-y").send().await.expect("a bucket");
     y.lifecycle("shop-y", rule("old", true)).await;
-    let short = [(QueueAttributeName::MessageRetentionPeriod, "3600"), (QueueAttributeName::MaximumMessageSize, "1024")];
+    let short =
+        [(QueueAttributeName::MessageRetentionPeriod, "3600"), (QueueAttributeName::MaximumMessageSize, "1024")];
     let queue = y.queue("events", &short).await;
     let dead = y.queue("dead", &[]).await;
     let output = run();
@@ -147,7 +148,10 @@ async fn two_emulated_buckets_that_do_not_fit_and_then_do() {
     ];
     assert_eq!(bad(&report), wanted, "{report:#}");
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&report, "versioning").contains("put-bucket-versioning --region us-west-2 --bucket shop-y"), "{report}");
+    assert!(
+        said(&report, "versioning").contains("put-bucket-versioning --region us-west-2 --bucket shop-y"),
+        "{report}"
+    );
     assert!(said(&report, "uploads").contains("AbortIncompleteMultipartUpload"), "{report}");
 
     // Done as it says, but for the rules.
@@ -187,8 +191,14 @@ async fn two_emulated_buckets_that_do_not_fit_and_then_do() {
     let report = json(&output);
     assert_eq!(bad(&report), [""; 0], "{report:#}");
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
-    assert!(said(&report, "lifecycle").contains("1 rules are enabled; a promotion enables them in the standby"), "{report}");
-    assert!(said(&report, "permissions").contains("permissions to write are not tried"), "what it does not see is said");
+    assert!(
+        said(&report, "lifecycle").contains("1 rules are enabled; a promotion enables them in the standby"),
+        "{report}"
+    );
+    assert!(
+        said(&report, "permissions").contains("permissions to write are not tried"),
+        "what it does not see is said"
+    );
 
     // A region that does not answer is told once for each of its ends, and judged by nobody.
     drop(region_x);

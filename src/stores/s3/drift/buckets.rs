@@ -52,7 +52,8 @@ fn replication(pair: &Pair) -> Vec<Finding> {
     for (seen, other) in ends {
         let Ok(rules) = &seen.replication else { continue };
         let place = &seen.place;
-        let to_other = |on: bool| rules.iter().find(move |rule| rule.enabled == on && rule.to == *other && rule.meets(prefix));
+        let to_other =
+            |on: bool| rules.iter().find(move |rule| rule.enabled == on && rule.to == *other && rule.meets(prefix));
         let standby = place.what.starts_with("standby");
         found.push(match (to_other(true), to_other(false)) {
             (Some(rule), _) if standby => place

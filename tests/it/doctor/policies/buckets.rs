@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use plimsoll::stores::End;
 use plimsoll::stores::contract::IamPolicy;
-use plimsoll::stores::s3::operations::{CANARY_X, COPY_X, FAILURES, OF_OBSERVE, OF_REPLICATE, OPERATIONS, READ_X, hole};
+use plimsoll::stores::s3::operations::{
+    CANARY_X, COPY_X, FAILURES, OF_OBSERVE, OF_REPLICATE, OPERATIONS, READ_X, hole,
+};
 use serde_json::Value as Json;
 
 use super::{method, sources};
@@ -192,7 +194,9 @@ fn ia3_the_policies_grant_the_table_and_nothing_else() {
 fn ia4_prod_x_is_not_written_but_for_the_canary() {
     for shipped in shipped().into_iter().filter(|policy| policy.end == End::Primary && policy.role != CANARY_X) {
         let reads = |action: &str| {
-            ["s3:Get", "s3:List", "events:Describe", "events:List", "cloudwatch:Get"].iter().any(|v| action.starts_with(v))
+            ["s3:Get", "s3:List", "events:Describe", "events:List", "cloudwatch:Get"]
+                .iter()
+                .any(|v| action.starts_with(v))
         };
         assert!(grants(shipped.text).iter().all(|(action, _)| reads(action)), "{}", shipped.text);
     }
