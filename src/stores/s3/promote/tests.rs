@@ -151,7 +151,7 @@ const REVERSE: &str = r#"{
   "Role": "arn:aws:iam::111122223333:role/replication",
   "Rules": [{
     "ID": "back", "Priority": 1, "Status": "Enabled", "Filter": {"And": {"Prefix": "a/", "Tags": [{"Key": "k", "Value": "v"}]}},
-    "DeleteMarkerReplication": {"Status": "Enabled"}, "ExistingObjectReplication": {"Status": "Enabled"},
+    "DeleteMarkerReplication": {"Status": "Disabled"}, "ExistingObjectReplication": {"Status": "Enabled"},
     "SourceSelectionCriteria": {"SseKmsEncryptedObjects": {"Status": "Enabled"}, "ReplicaModifications": {"Status": "Enabled"}},
     "Destination": {"Bucket": "arn:aws:s3:::shop-x", "Account": "111122223333", "StorageClass": "STANDARD",
       "EncryptionConfiguration": {"ReplicaKmsKeyID": "arn:aws:kms:us-east-1:111122223333:key/k"},

@@ -174,7 +174,8 @@ async fn a_survey_says_which_channel_and_refuses_what_cannot_work() {
     // S3-17: another queue of that name has lost what the old one held.
     let url = scene.bucket.settings.queue_url.clone();
     scene.sqs.delete_queue().queue_url(&url).send().await.expect("deleted");
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    // The queue says when it was made in whole seconds.
+    scene.bucket.clock.sleep(Duration::from_millis(1100)).await;
     queue(&scene.sqs, "events").await;
     assert_ne!(scene.bucket.look().await.expect("again").channel, seen.channel);
 
