@@ -33,6 +33,13 @@ pub const ROUTES_Y: &str = "s3-routes-y";
 /// Writes the canary object in the source, and nothing else there.
 pub const CANARY_X: &str = "s3-canary-x";
 
+/// Looks at a bucket that S3 replicates.
+pub const OBSERVE_X: &str = "s3-observe-x";
+/// Looks at what S3 has replicated.
+pub const OBSERVE_Y: &str = "s3-observe-y";
+/// Reads the queue of what S3 failed to replicate, and takes from it what has arrived.
+pub const FAILURES_Y: &str = "s3-failures-y";
+
 /// Where the names of a policy's resources belong.
 pub mod hole {
     /// A bucket.
@@ -89,6 +96,20 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     on(X, COPY_X, "UploadPartCopy", READ),
     on(X, CANARY_X, "PutObject", &["s3:PutObject"]),
+    on(X, OBSERVE_X, "GetBucketReplication", &["s3:GetReplicationConfiguration"]),
+    on(X, OBSERVE_X, "GetBucketVersioning", &["s3:GetBucketVersioning"]),
+    on(X, OBSERVE_X, "ListObjectsV2", &["s3:ListBucket"]),
+    on(X, OBSERVE_X, "HeadObject", READ),
+    on(X, OBSERVE_X, "GetObject", READ),
+    on(X, OBSERVE_X, "GetMetricData", &["cloudwatch:GetMetricData"]),
+    on(Y, OBSERVE_Y, "HeadBucket", &["s3:ListBucket"]),
+    on(Y, OBSERVE_Y, "GetBucketVersioning", &["s3:GetBucketVersioning"]),
+    on(Y, OBSERVE_Y, "HeadObject", READ),
+    on(Y, OBSERVE_Y, "GetObject", READ),
+    on(Y, OBSERVE_Y, "GetMetricData", &["cloudwatch:GetMetricData"]),
+    on(Y, FAILURES_Y, "ReceiveMessage", &["sqs:ReceiveMessage"]),
+    on(Y, FAILURES_Y, "DeleteMessage", &["sqs:DeleteMessage"]),
+    on(Y, FAILURES_Y, "GetQueueAttributes", &["sqs:GetQueueAttributes"]),
     on(Y, WRITE_Y, "HeadBucket", &["s3:ListBucket"]),
     on(Y, WRITE_Y, "ListObjectsV2", &["s3:ListBucket"]),
     on(Y, WRITE_Y, "ListObjectVersions", &["s3:ListBucketVersions"]),
@@ -159,6 +180,34 @@ pub const OF_REPLICATE: &[IamPolicy] = &[
         end: Y,
         text: include_str!("../../../config/iam/s3-routes-y.json"),
         hole: hole::ACCESS_POINT,
+    },
+    IamPolicy {
+        role: CANARY_X,
+        end: X,
+        text: include_str!("../../../config/iam/s3-canary-x.json"),
+        hole: hole::CANARY,
+    },
+];
+
+/// The policies of a bucket that S3 replicates.
+pub const OF_OBSERVE: &[IamPolicy] = &[
+    IamPolicy {
+        role: OBSERVE_X,
+        end: X,
+        text: include_str!("../../../config/iam/s3-observe-x.json"),
+        hole: hole::BUCKET,
+    },
+    IamPolicy {
+        role: OBSERVE_Y,
+        end: Y,
+        text: include_str!("../../../config/iam/s3-observe-y.json"),
+        hole: hole::BUCKET,
+    },
+    IamPolicy {
+        role: FAILURES_Y,
+        end: Y,
+        text: include_str!("../../../config/iam/s3-failures-y.json"),
+        hole: hole::QUEUE,
     },
     IamPolicy {
         role: CANARY_X,
