@@ -5,6 +5,7 @@
 //! ```text
 //! prodX                              prodY: this process
 //! streams, queues, exports --read--> apply --> commit --> release        stores/ + replicate/
+//! events, listings --look--> make the same --> commit --> release        stores/ + converge/
 //! native replicas, canaries --------> observe --> commit                 stores/ + observe/
 //!                                                 |
 //!                                             watermark/ (RocksDB) --> rpo/ (pure) --> serve/ (metrics, api)
@@ -29,6 +30,7 @@ pub mod change;
 pub mod seams;
 
 // The flow.
+pub mod converge;
 pub mod observe;
 pub mod replicate;
 pub mod rpo;

@@ -16,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::aws::Aws;
 use crate::change::Class;
 use crate::config::{Checked, Config, StoreConfig};
+use crate::converge;
 use crate::doctor::Rounds;
 use crate::observe;
 use crate::promote::{Flow, Flows, Inputs, Kept, Promotions};
@@ -86,6 +87,7 @@ struct Running {
     view: Arc<View>,
     /// Drivers end when nobody holds their fleet.
     fleet: Arc<Fleet>,
+    convergers: Arc<converge::Fleet>,
     _observers: Arc<observe::Fleet>,
 }
 
@@ -146,11 +148,17 @@ async fn start_on(
         clean_start: index.was_clean(),
     };
     let fleet = Fleet::start(&all, deps, tasks, fenced, Arc::clone(&clock)).map_err(|e| e.to_string())?;
+    let convergers =
+        converge::Fleet::start(&all, deps, tasks, fenced, Arc::clone(&clock)).map_err(|e| e.to_string())?;
     let observers = observe::Fleet::start(&all, deps, tasks, fenced, Arc::clone(&clock)).map_err(|e| e.to_string())?;
 
     let promotions = Promotions::open(Inputs {
         index: Arc::clone(&index) as Arc<dyn Index>,
-        flow: Arc::new(Flows(vec![Arc::clone(&fleet) as Arc<dyn Flow>, Arc::clone(&observers) as Arc<dyn Flow>])),
+        flow: Arc::new(Flows(vec![
+            Arc::clone(&fleet) as Arc<dyn Flow>,
+            Arc::clone(&convergers) as Arc<dyn Flow>,
+            Arc::clone(&observers) as Arc<dyn Flow>,
+        ])),
         clock: Arc::clone(&clock),
         ids,
         tasks: tasks.clone(),
@@ -199,7 +207,7 @@ async fn start_on(
         board,
         recovery: Arc::new(Promoting(promotions)),
         salvage,
-        keeping: Arc::new(Keeper(Arc::clone(&fleet))),
+        keeping: Arc::new(Keeper(Arc::clone(&fleet), Arc::clone(&convergers))),
         metrics,
         tokens,
         started: clock.now(),
@@ -213,7 +221,7 @@ async fn start_on(
     watch_over(tasks, notifier, &view, pulses, clock);
     notifier.ready(&format!("listening on {address}; {}", view.words()));
     tracing::info!(app = config.app, %address, stores = stores.len(), "plimsoll runs");
-    Ok(Running { index, view, fleet, _observers: observers })
+    Ok(Running { index, view, fleet, convergers, _observers: observers })
 }
 
 fn open_index(
@@ -292,7 +300,7 @@ impl Running {
         drop(self.view);
         // The drivers' last commits come first; the index is closed behind them.
         let late = tasks.shutdown(GRACE).await;
-        if self.fleet.quiet() {
+        if self.fleet.quiet() && self.convergers.quiet() {
             self.index.close().await;
         } else {
             self.index.close_unclean().await;
@@ -308,12 +316,15 @@ impl Running {
 }
 
 /// What operators ask of the drivers.
-struct Keeper(Arc<Fleet>);
+struct Keeper(Arc<Fleet>, Arc<converge::Fleet>);
 
 #[async_trait::async_trait]
 impl serve::Keeping for Keeper {
     async fn reseed(&self, store: &crate::change::StoreId, allow_deletes: u64) -> Option<Result<String, String>> {
-        self.0.reseed(store, allow_deletes).await
+        match self.0.reseed(store, allow_deletes).await {
+            None => self.1.reseed(store, allow_deletes).await,
+            answer => answer,
+        }
     }
 
     async fn verify(
@@ -322,7 +333,10 @@ impl serve::Keeping for Keeper {
         repair: bool,
         allow_deletes: u64,
     ) -> Option<Result<String, String>> {
-        self.0.verify(store, repair, allow_deletes).await
+        match self.0.verify(store, repair, allow_deletes).await {
+            None => self.1.verify(store, repair, allow_deletes).await,
+            answer => answer,
+        }
     }
 
     fn divergent(&self, store: &crate::change::StoreId, most: usize) -> Option<Result<Vec<serve::Divergent>, String>> {
@@ -332,7 +346,8 @@ impl serve::Keeping for Keeper {
             what: item.what,
             found_at: item.found_at,
         };
-        Some(self.0.divergent(store, most)?.map(|items| items.into_iter().map(shown).collect()))
+        let found = self.0.divergent(store, most).or_else(|| self.1.divergent(store, most))?;
+        Some(found.map(|items| items.into_iter().map(shown).collect()))
     }
 }
 

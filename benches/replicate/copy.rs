@@ -114,6 +114,64 @@ async fn measured(pair: &Pair, daemon: &Daemon, items: u64, done: impl Fn() -> b
     Ok(Run { changes: items, seconds, cpu, peak, writes: pair.y.items_put() - writes, wrong: Some(wrong(pair)) })
 }
 
+/// A comparison of the whole of two equal tables: how fast, and what crosses between the regions for it.
+pub(crate) async fn compared(rounds: usize, items: u64, bytes: usize) -> Result<String, Trouble> {
+    let mut text = format!(
+        "\nA comparison of {items} items of {bytes} bytes, in-memory servers, {AT_ONCE} segments\n{:<34} {:>9} {:>12} {:>7} {:>14} {:>14}\n",
+        "", "items/s", "CPU s/1,000", "RSS MB", "from prodX, B", "from prodY, B"
+    );
+    for (name, more) in [("plimsoll, whole items", ""), ("plimsoll, one attribute", "verify_attributes = [\"v\"]")] {
+        let mut runs = Vec::new();
+        for _ in 0..rounds.max(1) {
+            runs.push(verification(items, bytes, more).await?);
+        }
+        let of = |value: fn(&Verification) -> f64| median(runs.iter().map(value).collect());
+        text += &format!(
+            "{name:<34} {:>9.0} {:>12.4} {:>7.0} {:>14.1} {:>14.1}\n",
+            items as f64 / of(|run| run.seconds),
+            of(|run| run.cpu) * 1000.0 / items as f64,
+            of(|run| run.peak),
+            of(|run| run.from_x) / items as f64,
+            of(|run| run.from_y) / items as f64
+        );
+    }
+    Ok(text)
+}
+
+struct Verification {
+    seconds: f64,
+    cpu: f64,
+    peak: f64,
+    from_x: f64,
+    from_y: f64,
+}
+
+async fn verification(items: u64, bytes: usize, more: &str) -> Result<Verification, Trouble> {
+    let folder = tempfile::tempdir().because("could not make a folder")?;
+    let pair = filled(items, bytes)?;
+    pair.y.load(TABLE, (0..items).map(|number| numbered_item(number, 1, bytes)));
+    let mut store = StoreSpec::table(TABLE);
+    store.more = format!("{EAGER}\nseed_read_units = 1000000\nverify_every = \"0s\"\nverify_share = 100\n{more}");
+    let home = Home::prepare(folder.path(), &ConfigSpec::new(&pair.source(), &pair.target(), vec![store]))?;
+    let mut daemon = Daemon::spawn(&binary()?, &home)?;
+    daemon.wait_ready(LIMIT).await?;
+    daemon.wait_status(LIMIT, |status| status.all("ok")).await?;
+    let (before, began, x, y) =
+        (Usage::of(&daemon.pid().to_string())?, Instant::now(), pair.x.traffic().1, pair.y.traffic().1);
+    let asked = daemon.client().post(&format!("/v1/stores/{TABLE}/verify"), json!({}).to_string(), &[]).await?;
+    if asked.0 != 202 {
+        return Err(Trouble::new(format!("no verification: {asked:?}")));
+    }
+    let status = daemon.wait_status(LIMIT, |status| !status.value["stores"][0]["verified"].is_null()).await?;
+    let (seconds, after) = (began.elapsed().as_secs_f64(), Usage::of(&daemon.pid().to_string())?);
+    let (from_x, from_y) = ((pair.x.traffic().1 - x) as f64, (pair.y.traffic().1 - y) as f64);
+    if status.value["stores"][0]["verified"]["divergent"] != 0 {
+        return Err(Trouble::new(format!("equal tables differ: {status}")));
+    }
+    daemon.terminate(Duration::from_secs(10)).await;
+    Ok(Verification { seconds, cpu: after.cpu - before.cpu, peak: after.peak, from_x, from_y })
+}
+
 /// Is the bare copy, with the arguments that [`bare_run`] gave; prints what it measured as JSON.
 pub(crate) async fn be(args: &[String]) -> Result<Value, Trouble> {
     let [source, source_region, target, target_region, table] = args else {

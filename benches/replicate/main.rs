@@ -2,7 +2,7 @@
 //!
 //! `make bench` runs every part; `make bench ARGS="busy idle"` the parts named. Parts: `busy` (a backlog between in-memory
 //! servers), `far` (the same with 30 ms a call), `emulator` (between two emulated regions), `seed` (a copy of a whole table,
-//! and another one with a sweep), `latency`, `idle`; and, only when named, `large` (100,000 changes in three rounds and not
+//! and another one with a sweep), `verify` (a comparison of two equal tables, with the bytes that cross), `latency`, `idle`; and, only when named, `large` (100,000 changes in three rounds and not
 //! one), `backlog` (a million changes) and `lanes` (a table of 1,000 shards). `--rounds N` sets the
 //! rounds of each (3).
 //!
@@ -61,7 +61,7 @@ fn failed(trouble: &Trouble) -> ExitCode {
 }
 
 /// The parts of a plain run.
-const PLAIN: [&str; 6] = ["busy", "far", "emulator", "seed", "latency", "idle"];
+const PLAIN: [&str; 7] = ["busy", "far", "emulator", "seed", "verify", "latency", "idle"];
 /// The parts that must be named.
 const NAMED: [&str; 3] = ["large", "lanes", "backlog"];
 
@@ -105,6 +105,10 @@ async fn measure(args: &[String]) -> Result<(), Trouble> {
     if chosen("seed") {
         println!("{}", copy::shown(rounds, 200_000, 200).await?);
         println!("{}", copy::shown(rounds, 20_000, 4_000).await?);
+    }
+    if chosen("verify") {
+        println!("{}", copy::compared(rounds, 200_000, 200).await?);
+        println!("{}", copy::compared(rounds, 20_000, 4_000).await?);
     }
     if chosen("latency") {
         println!("{}", steady::latency().await?);

@@ -11,6 +11,7 @@ use super::{complain, print};
 use crate::change::SourceTime;
 use crate::promote::When;
 use crate::seams::SystemClock;
+use crate::serve::coverage::Coverage;
 use crate::serve::status::{Progress, Status, StoreStatus, clock, span};
 
 pub(super) const EXAMPLE: &str =
@@ -216,6 +217,9 @@ fn table(stores: &[&StoreStatus], now: SourceTime, look: Look) -> String {
         if let Some(progress) = &store.last_progress {
             text += &wrap(&format!("last progress {}", since(progress, now)), look.width);
         }
+        if let Some(coverage) = &store.coverage {
+            text += &wrap(&coverage_words(coverage, now), look.width);
+        }
         if let Some(progress) = &store.progress {
             text += &wrap(&progress_words(progress), look.width);
         }
@@ -232,6 +236,21 @@ fn since(text: &str, now: SourceTime) -> String {
         Ok(When(at)) => format!("{} ({} ago)", clock(at, now), span(now.since(at))),
         Err(_) => text.to_owned(),
     }
+}
+
+/// `certified 02:00:11Z (3 h 5 min ago) by a walk of both ends; by its events 05:03:00Z (150 s ago), delivered within 120 s`.
+fn coverage_words(coverage: &Coverage, now: SourceTime) -> String {
+    let mut text = match &coverage.certified {
+        Some(at) => format!("certified {} by a walk of both ends", since(at, now)),
+        None => "not certified yet: no walk of both ends is complete".to_owned(),
+    };
+    if let Some(at) = &coverage.events {
+        text += &format!("; by its events {}", since(at, now));
+    }
+    if let Some(delivery) = coverage.delivery_seconds {
+        text += &format!(", delivered within {delivery} s");
+    }
+    text
 }
 
 /// `scan: 1200 of about 5000 items (24 %), about 3 min 10 s left`.
@@ -288,6 +307,7 @@ mod tests {
             cutoff: "changes after 12:22:04Z would be lost; last proof 1.0 s ago".into(),
             progress: None,
             verified: None,
+            coverage: None,
             drift: Vec::new(),
             note: None,
         }

@@ -89,7 +89,7 @@ pub struct Deps {
 }
 
 impl Deps {
-    fn skew(&self) -> Duration {
+    pub(crate) fn skew(&self) -> Duration {
         (self.skew)()
     }
 }

@@ -87,6 +87,9 @@ impl Driver {
                 about: None,
                 canary,
                 assumptions: Some(self.assumptions()),
+                delivery: None,
+                certify_within: None,
+                late: None,
             },
         );
     }

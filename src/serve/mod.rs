@@ -35,6 +35,7 @@
 //! What this module deliberately does not do: rate limits per address, and virtual hosts; a proxy does that better.
 
 pub mod auth;
+pub mod coverage;
 pub mod problem;
 pub mod recovery;
 pub mod status;

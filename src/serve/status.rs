@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::coverage::Coverage;
 use crate::change::{Severity, SourceTime, Stamp, StoreId};
 use crate::config::Config;
 use crate::promote::When;
@@ -88,6 +89,9 @@ pub struct StoreStatus {
     pub progress: Option<Progress>,
     /// Of the last verification.
     pub verified: Option<Verified>,
+    /// Of a store that is made the same key by key.
+    #[serde(default)]
+    pub coverage: Option<Coverage>,
     /// Where its two ends are not as a recovery needs them, the worst first; empty when nothing was found, or not looked
     /// for yet, and behind the fence.
     #[serde(default)]
@@ -264,6 +268,9 @@ fn store(watched: &Watched, verdict: &Rpo, facts: &Facts<'_>) -> StoreStatus {
         verified: mark
             .and_then(|mark| mark.record.verified_at)
             .map(|at| Verified { at: at.to_string(), divergent: vitals.divergent }),
+        coverage: mark
+            .and_then(|mark| mark.record.course.as_deref())
+            .map(|course| Coverage::of(course, &vitals)),
         drift,
         note: note(verdict, mark, &vitals, facts, worst),
     }

@@ -77,7 +77,7 @@ fn the_shape_is_the_published_one() {
             "watermark": "2025-11-23T12:22:07.000Z", "backlog": {"items": 7}, "failed_items": 0,
             "retention_headroom_seconds": 80000.0, "last_progress": "2025-11-23T12:22:09.000Z",
             "cutoff": "changes after 12:22:07Z would be lost; last proof 3.0 s ago",
-            "progress": null, "verified": null, "drift": [], "note": null
+            "progress": null, "verified": null, "coverage": null, "drift": [], "note": null
         }]
     });
     assert_eq!(told, wanted);

@@ -52,6 +52,7 @@ const COMMIT: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 const STEP: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0];
 
 const STORE: &[&str] = &["store", "kind"];
+const CLASS: &[&str] = &["store", "kind", "class"];
 
 macro_rules! families {
     ($($(#[$doc:meta])* $id:ident = $name:literal, $shape:expr, $labels:expr, $help:literal;)*) => {
@@ -95,6 +96,42 @@ families! {
     /// DS-8e.
     STORE_RETENTION_HEADROOM = "store_retention_headroom_seconds", Shape::Gauge, STORE,
         "Time until the source may forget a change that was not read yet, seconds. Absent when not known.";
+    /// S3-13.
+    STORE_EVENTS = "store_events_watermark_timestamp_seconds", Shape::Gauge, STORE,
+        "What the events alone prove: everything committed up to this Unix time, seconds, is durable in prodY, if every event was delivered within the delivery allowance. Only of stores with an event queue.";
+    /// S3-15.
+    STORE_CERTIFIED = "store_certified_timestamp_seconds", Shape::Gauge, STORE,
+        "What the last complete walk of both ends proves: everything committed up to this Unix time, seconds, is durable in prodY, whatever became of its event. Absent before the first.";
+    /// A series, so that alerts need no templating.
+    STORE_CERTIFY_WITHIN = "store_certify_within_seconds", Shape::Gauge, STORE,
+        "A store whose last complete walk began longer ago, seconds, is not certified, as configured: max_certify_age.";
+    /// D of S3-13.
+    STORE_DELIVERY = "store_delivery_allowance_seconds", Shape::Gauge, STORE,
+        "An event counts as delivered at most this long after its change, seconds: the configured delivery, or 1.5 times the longest of the last 7 days if that is more. Subtracted from every proof by an empty queue.";
+    /// D, measured.
+    STORE_DELIVERY_DELAY = "store_delivery_seconds_max", Shape::Gauge, STORE,
+        "The longest from a change to its event's being in the queue, seconds, of the last 7 days. Absent before the first event.";
+    /// S3-16, S3-17, S3-20.
+    STORE_EVENTS_BLIND = "store_events_blind", Shape::Gauge, STORE,
+        "1 while events may be missing (a queue that was made anew or lost messages, a message that is not understood) and no walk has made up for it; 0 otherwise.";
+    /// S3-7.
+    STORE_REFUSED = "store_refused_items", Shape::Gauge, CLASS,
+        "Items that cannot be copied, by class (archived, sse-c, ...); the oldest pins the watermark. A class appears with its first.";
+    /// S3-7.
+    STORE_REFUSED_BYTES = "store_refused_bytes", Shape::Gauge, CLASS,
+        "Bytes of the items that cannot be copied, by class.";
+    /// S3-7.
+    STORE_EXCLUDED = "store_excluded_items", Shape::Gauge, CLASS,
+        "Items that are not copied because the configuration says that they need not be, by class; no RPO is about them.";
+    /// S3-7.
+    STORE_EXCLUDED_BYTES = "store_excluded_bytes", Shape::Gauge, CLASS,
+        "Bytes of the items that need not be copied, by class.";
+    /// S3-10.
+    STORE_UNTOLD = "store_untold_items", Shape::Gauge, STORE,
+        "Differences that walks found and no event had told of, since the index was made: the event path loses events.";
+    /// FO-2.
+    STORE_LATE = "store_late_items", Shape::Gauge, STORE,
+        "Keys of which an event came behind the fence of a promotion; they were not copied and are in the salvage.";
     /// Of a seed or re-seed.
     STORE_COPY_DONE = "store_copy_done_items", Shape::Gauge, STORE,
         "Items that the copy under way (a seed or re-seed) has dealt with in its present stage. Absent when there is none.";

@@ -7,6 +7,7 @@
 pub mod catalogue;
 pub mod logs;
 
+mod coverage;
 mod metrics;
 mod scrape;
 

@@ -9,6 +9,7 @@ use prometheus::{GaugeVec, Opts, Registry, TextEncoder};
 
 use super::Metrics;
 use super::catalogue::{self, Family};
+use super::coverage::Coverage;
 use super::metrics::{histograms, registered};
 use crate::change::{Severity, Stamp, StoreId};
 use crate::rpo::Terms;
@@ -153,6 +154,7 @@ fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
     .map(|family| gauges(registry, &family));
     let states = gauges(registry, &catalogue::STORE_STATE);
     let canaries = Canaries::new(registry);
+    let coverage = Coverage::new(registry);
     for ((id, kind, _), verdict) in scrape.stores.iter().zip(verdicts) {
         let labels = [id.as_str(), *kind];
         // Absent, never zero: a series is made only when there is a value.
@@ -171,7 +173,11 @@ fn stores(registry: &Registry, scrape: &Scrape<'_>, verdicts: &[Rpo]) {
         set(&failed, Some(vitals.failed_items as f64));
         set(&headroom, vitals.retention_headroom.map(|d| d.as_secs_f64()));
         canaries.set(labels, &vitals);
-        let compared = scrape.marks.stores.get(id).and_then(|mark| mark.record.verified_at);
+        let record = scrape.marks.stores.get(id).map(|mark| &mark.record);
+        if let Some(course) = record.and_then(|record| record.course.as_deref()) {
+            coverage.set(labels, course, &vitals);
+        }
+        let compared = record.and_then(|record| record.verified_at);
         set(&divergent, (compared.is_some() || vitals.divergent > 0).then_some(vitals.divergent as f64));
         set(&verified, compared.map(|at| at.as_secs_f64()));
         let copy = vitals.progress.as_ref().filter(|progress| progress.what != "verify");
@@ -230,7 +236,7 @@ impl Canaries {
     }
 }
 
-fn gauges(registry: &Registry, family: &Family) -> GaugeVec {
+pub(super) fn gauges(registry: &Registry, family: &Family) -> GaugeVec {
     let vec = GaugeVec::new(Opts::new(family.name, family.help), family.labels);
     registered(registry, vec.expect("the catalogue's names and labels are valid, a test says so"))
 }

@@ -7,6 +7,7 @@ use super::scrape::PHASES;
 use super::*;
 use crate::change::{Class, Method, SourceTime, Stamp, StoreId};
 use crate::rpo::Terms;
+use crate::watermark::course::{Course, Tally};
 use crate::watermark::{Assumptions, Board, CanarySigns, Mark, Seed, StoreRecord, Vitals, Watermarks};
 
 const AT: i64 = 1_763_900_527_000;
@@ -38,10 +39,26 @@ fn seeded(behind: u64, proved: Option<Stamp>) -> Mark {
     Mark { record, proved }
 }
 
+/// All that only stores with an event queue have.
+fn course() -> Course {
+    let tally = |items, bytes| Tally { items, bytes };
+    Course {
+        events_through: Some(now().wall - Duration::from_secs(130)),
+        certified: Some(now().wall - Duration::from_secs(3600)),
+        delays: [(20_000, 4_000), (20_001, 61_500)].into(),
+        refused: [("archived".to_owned(), tally(2, 7_000))].into(),
+        excluded: [("sse-c".to_owned(), tally(1, 10))].into(),
+        untold: 3,
+        ..Course::default()
+    }
+}
+
 /// One healthy store and one that is still seeding.
 fn fixed() -> (Watermarks, Board, Vec<(StoreId, &'static str, Terms)>) {
     let mut marks = Watermarks::default();
-    marks.stores.insert(id("orders"), seeded(3, Some(ago(1))));
+    let mut orders = seeded(3, Some(ago(1)));
+    orders.record.course = Some(Box::new(course()));
+    marks.stores.insert(id("orders"), orders);
     let board = Board::default();
     board.post(
         &id("orders"),
@@ -72,6 +89,9 @@ fn fixed() -> (Watermarks, Board, Vec<(StoreId, &'static str, Terms)>) {
                 max_request_life: Duration::from_secs(10),
                 empty_run: 3,
             }),
+            delivery: Some(Duration::from_secs(120)),
+            certify_within: Some(Duration::from_secs(86_400)),
+            late: Some(4),
         },
     );
     (marks, board, vec![(id("orders"), "dynamodb", terms(30)), (id("users"), "dynamodb", terms(60))])

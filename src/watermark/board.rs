@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::change::{Examination, Stamp, StoreId};
+use crate::change::{Examination, SourceTime, Stamp, StoreId};
 
 /// How far a copy or a verification of what exists is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,12 @@ pub struct Vitals {
     pub canary: CanarySigns,
     /// What its proofs rest on; `None` before the driver said so.
     pub assumptions: Option<Assumptions>,
+    /// The delivery allowance in force (D of S3-13); only of a store with an event channel.
+    pub delivery: Option<Duration>,
+    /// A store whose last complete walk began longer ago is not certified; only of a store that is walked.
+    pub certify_within: Option<Duration>,
+    /// Keys of which an event came behind the fence; only of a store with an event channel.
+    pub late: Option<u64>,
 }
 
 /// What the canaries of a store measured over the last day; nothing before the first was seen.

@@ -13,6 +13,9 @@ pub struct Course {
     /// The channel that the store was last read from; another one has lost what this one held (S3-17).
     #[serde(default)]
     pub channel: Option<String>,
+    /// Our wall clock until when messages may be hidden that a former process took and did not give back (S3-14).
+    #[serde(default)]
+    pub hidden_until: Option<SourceTime>,
     /// Our wall clock when the event path was first set up for this incarnation.
     #[serde(default)]
     pub path_since: Option<SourceTime>,
@@ -46,9 +49,6 @@ pub struct Course {
     /// Differences that a walk found and no event had told of, since the index was made.
     #[serde(default)]
     pub untold: u64,
-    /// Keys of which an event came behind the fence (FO-2).
-    #[serde(default)]
-    pub late: u64,
 }
 
 /// Events of this time on may be missing.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use plimsoll::change::{Class, Examination, Finding, Method, Severity, SourceTime, Stamp, StoreId};
 use plimsoll::rpo::Terms;
 use plimsoll::telemetry::{Metrics, Scrape, catalogue};
+use plimsoll::watermark::course::{Course, Tally};
 use plimsoll::watermark::{Assumptions, Board, CanarySigns, Mark, Seed, StoreRecord, Vitals, Watermarks};
 
 fn root() -> &'static Path {
@@ -37,6 +38,15 @@ fn golden_exposition_of_a_fixed_state() {
         through: Some(ago(3).wall),
         method: Some(Method::Verified),
         verified_at: Some(ago(60).wall),
+        course: Some(Box::new(Course {
+            events_through: Some(now.wall - Duration::from_secs(130)),
+            certified: Some(now.wall - Duration::from_secs(3600)),
+            delays: [(20_000, 4_000), (20_001, 61_500)].into(),
+            refused: [("archived".to_owned(), Tally { items: 2, bytes: 7_000 })].into(),
+            excluded: [("sse-c".to_owned(), Tally { items: 1, bytes: 10 })].into(),
+            untold: 3,
+            ..Course::default()
+        })),
         ..StoreRecord::default()
     };
     marks.stores.insert(orders.clone(), Mark { record, proved: Some(ago(1)) });
@@ -63,6 +73,9 @@ fn golden_exposition_of_a_fixed_state() {
             max_request_life: Duration::from_secs(10),
             empty_run: 3,
         }),
+        delivery: Some(Duration::from_secs(120)),
+        certify_within: Some(Duration::from_secs(86_400)),
+        late: Some(4),
     };
     board.post(&orders, vitals);
     let find = |severity, check| Finding::new(severity, check, "standby table orders", "a sentence");

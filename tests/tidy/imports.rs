@@ -42,6 +42,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("doctor", &["change", "config", "promote::Step", "seams", "stores", "watermark"]),
     // A promotion closes the flow through a trait of its own.
     ("replicate", &["change", "promote::CatchUp", "promote::Flow", "seams", "stores", "supervise", "watermark"]),
+    // The same for stores that are made the same key by key; what a driver is given is the same.
+    (
+        "converge",
+        &["change", "promote::CatchUp", "promote::Flow", "replicate", "seams", "stores", "supervise", "watermark"],
+    ),
     // The same for stores that AWS replicates; what a driver is given is the same.
     (
         "observe",

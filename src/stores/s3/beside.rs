@@ -21,7 +21,7 @@ impl Bucket {
         &self,
         key: &Key,
         name: &str,
-        target: &Object,
+        (source, target): (&Object, &Object),
         wanted: &Beside,
         found: &Beside,
     ) -> Result<(), Stop> {
@@ -34,6 +34,10 @@ impl Bucket {
         }
         if let Some(lock) = wanted.lock.as_ref().filter(|_| wanted.lock != found.lock) {
             self.put_lock(key, name, version, lock, &found.lock.clone().unwrap_or_default()).await?;
+        }
+        if let Some(annotations) = wanted.annotations.as_ref().filter(|_| wanted.annotations != found.annotations) {
+            let found = found.annotations.clone().unwrap_or_default();
+            self.put_annotations(key, name, source, target, annotations, &found).await?;
         }
         Ok(())
     }

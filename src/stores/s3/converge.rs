@@ -4,6 +4,8 @@
 //! seen. Two that work on one key at once cannot undo one another that way: the later look at the source always belongs to
 //! the write that wins, or the write does not happen. A last look at the source only saves a round.
 
+use std::collections::BTreeMap;
+
 use super::Bucket;
 use super::copy::{Freight, Onto, Written};
 use super::dress::Dress;
@@ -17,8 +19,8 @@ use super::refusal::Stop;
 use super::same::{beside_digest, headers_digest};
 use super::seal::Seal;
 use super::settings::Versions;
-use crate::change::Class;
-use crate::stores::converge::{Did, Same, Settled, Spot};
+use crate::change::{Class, Key};
+use crate::stores::converge::{Did, Refusal, Same, Settled, Spot};
 
 impl Bucket {
     /// Makes one object the same.
@@ -89,7 +91,7 @@ impl Bucket {
         if theirs == beside {
             return Ok(self.same(source, target.mark.clone(), &beside, Did::Nothing, 0));
         }
-        self.touch(spot.key, name, target, &beside, &theirs).await?;
+        self.touch(spot.key, name, (source, target), &beside, &theirs).await?;
         self.unchanged(spot, name, source).await?;
         Ok(self.same(source, target.mark.clone(), &beside, Did::Copied, 0))
     }
@@ -130,13 +132,13 @@ impl Bucket {
     ) -> Result<Written, Stop> {
         let dress = Dress::of(source, beside, &self.settings.carry);
         let freight = Freight { key: spot.key, name, source, dress: &dress, onto };
-        let beside = beside_digest(beside);
+        let digest = beside_digest(beside);
         let written = match self.hands.streams() {
-            true => self.streamed(spot, freight, &beside).await,
-            false => match self.copied(spot, freight, &beside).await {
+            true => self.streamed(spot, freight, &digest).await,
+            false => match self.copied(spot, freight, &digest).await {
                 Err(Stop::Unseen(error)) if self.hands.may_switch() => {
                     // S3 refused, and we have just seen the object: only if we can carry it the bucket is to blame.
-                    let written = self.streamed(spot, freight, &beside).await?;
+                    let written = self.streamed(spot, freight, &digest).await?;
                     let why = error.chain();
                     if self.hands.switch(why.clone()) {
                         tracing::warn!(
@@ -154,12 +156,17 @@ impl Bucket {
                 copied => copied,
             },
         };
-        written.map_err(|stop| match stop {
+        let written = written.map_err(|stop| match stop {
             Stop::Refused(refusal) if refusal.bytes == 0 => {
-                Stop::Refused(crate::stores::converge::Refusal { bytes: source.mark.size, ..refusal })
+                Stop::Refused(Refusal { bytes: source.mark.size, ..refusal })
             }
             stop => stop,
-        })
+        })?;
+        if let Some(annotations) = beside.annotations.as_ref().filter(|all| !written.annotated && !all.is_empty()) {
+            let made = Object { mark: written.mark.clone(), ..Object::default() };
+            self.put_annotations(spot.key, name, source, &made, annotations, &BTreeMap::new()).await?;
+        }
+        Ok(written)
     }
 
     async fn copied(&self, spot: Spot<'_>, freight: Freight<'_>, beside: &str) -> Result<Written, Stop> {
@@ -173,14 +180,7 @@ impl Bucket {
             return self.in_parts(freight, beside, false, spot.notebook).await;
         }
         let copied = self.copy_whole(freight).await;
-        if let Err(Stop::Failed(error)) = &copied
-            && error.class == Class::Unknown
-            && source.mark.size > self.settings.part_size
-        {
-            // It may have been too long for one request: parts have a time limit each.
-            spot.notebook.note_work(spot.key, Work::slow(source).written()?).await?;
-        }
-        copied
+        self.note_slow(spot, source, copied).await
     }
 
     async fn streamed(&self, spot: Spot<'_>, freight: Freight<'_>, beside: &str) -> Result<Written, Stop> {
@@ -195,10 +195,24 @@ impl Bucket {
         }
         // A checksum that S3 makes of whole bodies only is kept, and proves the copy, only in one piece.
         let whole_only = checksum.is_some_and(|c| !c.composite && !Seal::of(Some(c), false).whole);
-        if whole_only && source.mark.size <= self.hands.limits.whole {
-            return self.pass_whole(freight).await;
+        let begun = Work::read(spot.notebook.work(spot.key)?).is_some_and(|work| work.says(source));
+        if whole_only && source.mark.size <= self.hands.limits.whole && !begun {
+            let passed = self.pass_whole(freight).await;
+            return self.note_slow(spot, source, passed).await;
         }
         self.in_parts(freight, beside, true, spot.notebook).await
+    }
+
+    /// Notes a long object that did not get there in one request: it may have been too long for one, and of parts each has a
+    /// time limit of its own.
+    async fn note_slow(&self, spot: Spot<'_>, source: &Object, copied: Result<Written, Stop>) -> Result<Written, Stop> {
+        if let Err(Stop::Failed(error)) = &copied
+            && error.class == Class::Unknown
+            && source.mark.size > self.settings.part_size
+        {
+            spot.notebook.note_work(spot.key, Work::slow(source).written()?).await?;
+        }
+        copied
     }
 
     /// Gives up the upload that is noted: its object is not to be copied any more.
@@ -212,7 +226,7 @@ impl Bucket {
     }
 
     /// Removes the standby's object if it is still the one that was seen. In a versioned bucket that is a delete marker.
-    pub(super) async fn remove(&self, key: &crate::change::Key, name: &str, target: &Mark) -> Result<(), Stop> {
+    pub(super) async fn remove(&self, key: &Key, name: &str, target: &Mark) -> Result<(), Stop> {
         let removed = self
             .target
             .delete_object()

@@ -33,6 +33,8 @@ pub(super) struct Written {
     pub(super) mark: Mark,
     /// How.
     pub(super) did: Did,
+    /// S3 took the annotations along.
+    pub(super) annotated: bool,
 }
 
 /// One object on its way.
@@ -135,7 +137,7 @@ impl Bucket {
         let etag = answer.copy_object_result().and_then(|result| result.e_tag());
         let mark =
             freight.mark(etag, answer.version_id()).ok_or_else(|| self.says_nothing("CopyObject", freight.key))?;
-        Ok(Written { mark, did: Did::Copied })
+        Ok(Written { mark, did: Did::Copied, annotated: true })
     }
 
     /// The object goes through us in one piece, at most as large as one body may be in memory.
@@ -179,7 +181,7 @@ impl Bucket {
         let mark = freight
             .mark(answer.e_tag(), answer.version_id())
             .ok_or_else(|| self.says_nothing("PutObject", freight.key))?;
-        Ok(Written { mark, did: Did::Streamed })
+        Ok(Written { mark, did: Did::Streamed, annotated: false })
     }
 
     /// Opens the source's object, or a range of it, first and last byte: the very one that was looked at.
@@ -207,24 +209,31 @@ impl Bucket {
     /// Reads the source's object, or a range of it, into memory that was lent: never more than was asked for.
     pub(super) async fn fetch(&self, freight: Freight<'_>, range: Option<(u64, u64)>) -> Result<Bytes, Stop> {
         let wanted = range.map_or(freight.source.mark.size, |(first, last)| last - first + 1);
-        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-        let mut body = self.open(freight, range).await?;
+        let body = self.open(freight, range).await?;
+        let all = self.whole(freight.key, body, wanted).await?;
+        match u64::try_from(all.len()) == Ok(wanted) {
+            true => Ok(all),
+            false => Err(self.cut_off(freight.key, "the body is not as long as it was announced".into())),
+        }
+    }
+
+    /// Reads a body of at most so many bytes, within the time that a transfer may take.
+    pub(super) async fn whole(&self, key: &Key, mut body: ByteStream, most: u64) -> Result<Bytes, Stop> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
         let read = async {
-            let mut all = BytesMut::with_capacity(wanted);
+            let mut all =
+                BytesMut::with_capacity(body.size_hint().1.map_or(0, |n| most.min(n.try_into().unwrap_or(most))));
             while let Some(piece) = body.next().await {
-                // A body that is longer than announced, or that its checksum belies, is an error here.
-                all.extend_from_slice(&piece.map_err(|error| self.cut_off(freight.key, error.into()))?);
-                if all.len() > wanted {
-                    break;
+                // A body that breaks off, or that its checksum belies, is an error here.
+                all.extend_from_slice(&piece.map_err(|error| self.cut_off(key, error.into()))?);
+                if all.len() > most {
+                    return Err(self.cut_off(key, "the body is longer than it was announced".into()));
                 }
             }
-            match all.len() == wanted {
-                true => Ok(all.freeze()),
-                false => Err(self.cut_off(freight.key, "the body is not as long as it was announced".into())),
-            }
+            Ok(all.freeze())
         };
         let limit = self.settings.transfer_timeout;
-        seams::timeout(self.clock.as_ref(), limit, read).await.unwrap_or_else(|| Err(self.too_slow(freight.key, limit)))
+        seams::timeout(self.clock.as_ref(), limit, read).await.unwrap_or_else(|| Err(self.too_slow(key, limit)))
     }
 
     fn cut_off(&self, key: &Key, why: Box<dyn std::error::Error + Send + Sync>) -> Stop {

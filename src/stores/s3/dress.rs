@@ -168,6 +168,7 @@ mod tests {
             tags: Some([("a".to_owned(), "b c".to_owned())].into()),
             grants: Some(grants.map(|(who, what)| (who.to_owned(), what.to_owned())).to_vec()),
             lock: Some(Lock { mode: None, until: None, hold: true }),
+            annotations: None,
         };
         let dress = Dress::of(&Object::default(), &beside, &carry());
         assert_eq!(dress.grants.full.as_deref(), Some("id=\"a\""));

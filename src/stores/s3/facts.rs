@@ -185,8 +185,6 @@ pub(super) struct Queue {
     /// Where it gives messages up to, and after how many receipts.
     pub(super) redrive: Option<(String, u64)>,
     pub(super) kms_key: Option<String>,
-    /// Who may send to it, JSON.
-    pub(super) policy: Option<String>,
 }
 
 impl Queue {
@@ -202,7 +200,6 @@ impl Queue {
             largest: number(QueueAttributeName::MaximumMessageSize).unwrap_or(u64::MAX),
             redrive: text(QueueAttributeName::RedrivePolicy).as_deref().and_then(redrive),
             kms_key: text(QueueAttributeName::KmsMasterKeyId),
-            policy: text(QueueAttributeName::Policy),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What the transfers of one bucket share: the memory they may use, the way they take, and what was learned about both.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -17,8 +17,8 @@ pub(super) struct Hands {
     transfer: Transfer,
     switched: AtomicBool,
     why: OnceLock<String>,
-    /// One of [`super::look::shown`].
-    pub(super) tags_shown: AtomicU8,
+    /// HEAD has told how many tags an object of the source has: without a number it has none. Only who may read them is told.
+    pub(super) tags_shown: AtomicBool,
     /// What S3 sets.
     pub(super) limits: Limits,
 }
@@ -52,7 +52,7 @@ impl Hands {
             transfer: settings.transfer,
             switched: AtomicBool::new(false),
             why: OnceLock::new(),
-            tags_shown: AtomicU8::new(super::look::shown::UNKNOWN),
+            tags_shown: AtomicBool::new(false),
             limits: Limits::default(),
         }
     }

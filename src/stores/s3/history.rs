@@ -5,9 +5,12 @@
 //! more on top of it. A version that is removed for good in the source stays in the standby, as with S3's own replication:
 //! whoever can destroy the history of one region must not destroy that of both. Only what is current follows.
 //!
+//! What is beside the bytes is looked at anew for the newest version only: an event names the key, and to look at all would cost
+//! a request each.
+//!
 //! Which version became which is remembered, the newest thousand; without that memory both lists are laid side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -48,6 +51,15 @@ struct Chapter {
 struct Chapters<'a> {
     notebook: &'a dyn Notebook,
     chapter: Mutex<Chapter>,
+}
+
+/// What one look at all versions has done.
+struct Passed {
+    settled: Same,
+    /// The last version that was copied, what was made of it, and what is beside it; nothing if that was a delete marker.
+    last: Option<(Object, Mark, Beside)>,
+    /// Which version became which.
+    pairs: Vec<Pair>,
 }
 
 #[async_trait]
@@ -109,7 +121,7 @@ impl Bucket {
                 Chapter { versions, part: noted.and_then(|n| n.part) }
             }
         };
-        let mut pairs = chapter.versions.clone();
+        let pairs = chapter.versions.clone();
         let chapters = Chapters { notebook: spot.notebook, chapter: Mutex::new(chapter) };
         let within = Spot { notebook: &chapters, ..spot };
 
@@ -118,12 +130,12 @@ impl Bucket {
         let again = (todo.again != Again::No).then_some(newest);
         let order: Vec<&Version> = todo.missing.iter().copied().chain(again).collect();
         let mut onto = Onto::of(target.as_ref());
-        let mut settled = Same { made_at: newest.mark.modified, ..Same::default() };
-        let mut last: Option<(Object, Mark, Beside)> = None;
+        let settled = Same { made_at: newest.mark.modified, ..Same::default() };
+        let mut passed = Passed { settled, last: None, pairs };
         let mut refused = None;
         for (step, version) in order.iter().copied().enumerate() {
             let on_top = step == todo.missing.len();
-            if on_top && todo.again == Again::IfCovered && settled.did == Did::Nothing {
+            if on_top && todo.again == Again::IfCovered && passed.settled.did == Did::Nothing {
                 break;
             }
             // The first is noted by being settled, as a rule; of very many each note would be too dear.
@@ -132,8 +144,8 @@ impl Bucket {
             }
             if version.marker {
                 let made = self.mark_deleted(spot.key, name, &onto).await?;
-                pairs.push(Pair { source: label(version), target: made });
-                (onto, last, settled.did) = (Onto::Nothing, None, Did::Removed);
+                passed.pairs.push(Pair { source: label(version), target: made });
+                (onto, passed.last, passed.settled.did) = (Onto::Nothing, None, Did::Removed);
             } else {
                 let id = version.mark.version.as_deref();
                 let object = self.head(End::Source, spot.key, name, id).await?.ok_or(Stop::Again)?;
@@ -144,58 +156,54 @@ impl Bucket {
                 match self.carry_over(within, name, &object, &beside, &onto).await {
                     Ok(written) => {
                         let made = written.mark.version.clone().ok_or_else(|| self.not_versioned(spot.key))?;
-                        pairs.push(Pair { source: label(version), target: made });
+                        passed.pairs.push(Pair { source: label(version), target: made });
                         onto = Onto::Object(written.mark.etag.clone());
-                        settled.did = written.did;
-                        settled.bytes += object.mark.size;
-                        last = Some((object, written.mark, beside));
+                        passed.settled.did = written.did;
+                        passed.settled.bytes += object.mark.size;
+                        passed.last = Some((object, written.mark, beside));
                     }
                     Err(Stop::Refused(refusal)) if refusal.excluded && version != newest => {
-                        pairs.push(Pair { source: label(version), target: NOWHERE.to_owned() });
+                        passed.pairs.push(Pair { source: label(version), target: NOWHERE.to_owned() });
                     }
                     // The newer ones need not wait for it; the key is not the same until it is dealt with.
                     Err(Stop::Refused(refusal)) => refused = Some(refusal),
                     Err(stop) => return Err(stop),
                 }
             }
-            chapters.copied(&pairs);
+            chapters.copied(&passed.pairs);
         }
         if let Some(refusal) = refused {
             chapters.note(spot.key).await?;
             return Err(Stop::Refused(refusal));
         }
-        pairs.drain(..pairs.len().saturating_sub(REMEMBERED));
-        if settled.did != Did::Nothing
+        passed.pairs.drain(..passed.pairs.len().saturating_sub(REMEMBERED));
+        if passed.settled.did != Did::Nothing
             && self.newest_of(spot.key, name).await?.as_ref().map(label) != Some(label(newest))
         {
             chapters.note(spot.key).await?;
             return Err(Stop::Again);
         }
-        self.known_of_versions(spot, name, newest, target, known, last, pairs, settled).await
+        self.known_of_versions(spot, name, newest, (known, target), passed).await
     }
 
     /// What is left to know, once what is current is the same.
-    #[expect(clippy::too_many_arguments, reason = "the end of one procedure, apart for its length")]
     async fn known_of_versions(
         &self,
         spot: Spot<'_>,
         name: &str,
         newest: &Version,
-        target: Option<Object>,
-        known: Option<Known>,
-        last: Option<(Object, Mark, Beside)>,
-        versions: Vec<Pair>,
-        settled: Same,
+        (known, target): (Option<Known>, Option<Object>),
+        passed: Passed,
     ) -> Result<Same, Stop> {
+        let Passed { settled, last, pairs } = passed;
         let end = |known: Option<Known>, settled: Same| {
-            let known = known.map(|known| Known { versions: versions.clone(), deleted: newest.marker, ..known });
+            let known = known.map(|known| Known { versions: pairs, deleted: newest.marker, ..known });
             Same { known: known.and_then(|known| known.written()), ..settled }
         };
         if newest.marker {
-            let nothing = (Mark::default(), Mark::default());
             let marked = known.unwrap_or(Known {
-                source: nothing.0,
-                target: nothing.1,
+                source: Mark::default(),
+                target: Mark::default(),
                 headers: String::new(),
                 beside: String::new(),
                 versions: Vec::new(),
@@ -303,25 +311,31 @@ impl Bucket {
     /// Which of the standby's versions are the source's, by what both lists and, if need be, HEAD say.
     async fn side_by_side_versions(&self, spot: Spot<'_>, name: &str, source: &[Version]) -> Result<Vec<Pair>, Stop> {
         let target = self.versions_of(End::Target, spot.key, name).await?;
-        let mut same = BTreeMap::new();
+        let mut looked = BTreeMap::new();
+        let mut same = BTreeSet::new();
         for one in source.iter().filter(|v| !v.marker) {
             for other in target.iter().filter(|v| !v.marker && v.mark.size == one.mark.size) {
                 let alike = match one.mark.etag == other.mark.etag {
                     true => true,
-                    false => self.same_versions(spot.key, name, one, other).await?,
+                    false => {
+                        // Each is looked at once: there may be very many of one size.
+                        for (end, version) in [(End::Source, one), (End::Target, other)] {
+                            let place = (end == End::Source, label(version));
+                            if !looked.contains_key(&place) {
+                                let id = version.mark.version.as_deref();
+                                looked.insert(place, self.head(end, spot.key, name, id).await?);
+                            }
+                        }
+                        let both = (looked.get(&(true, label(one))), looked.get(&(false, label(other))));
+                        matches!(both, (Some(Some(a)), Some(Some(b))) if same_bytes(a, b) == Some(true))
+                    }
                 };
                 if alike {
-                    same.insert((label(one), label(other)), ());
+                    same.insert((label(one), label(other)));
                 }
             }
         }
-        Ok(aligned(source, &target, |one, other| same.contains_key(&(label(one), label(other)))))
-    }
-
-    async fn same_versions(&self, key: &Key, name: &str, one: &Version, other: &Version) -> Result<bool, Stop> {
-        let one = self.head(End::Source, key, name, one.mark.version.as_deref()).await?;
-        let other = self.head(End::Target, key, name, other.mark.version.as_deref()).await?;
-        Ok(matches!((one, other), (Some(one), Some(other)) if same_bytes(&one, &other) == Some(true)))
+        Ok(aligned(source, &target, |one, other| same.contains(&(label(one), label(other)))))
     }
 
     /// Writes a delete marker on what was read; gives its version.

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 
 use crate::change::Key;
 
-/// The object key; `None` if it is not one: S3's are UTF-8, of 1 to 1,024 bytes.
+/// The object key; `None` if it is not one that can be asked for: S3's are UTF-8, of 1 to 1,024 bytes, and the SDK sends
+/// none of blanks alone.
 pub(super) fn object_key(key: &Key) -> Option<&str> {
-    std::str::from_utf8(&key.0).ok().filter(|key| !key.is_empty() && key.len() <= 1024)
+    std::str::from_utf8(&key.0).ok().filter(|key| !key.trim().is_empty() && key.len() <= 1024)
 }
 
 /// What `x-amz-copy-source` says: bucket and key percent-encoded byte by byte but for what is unreserved and `/`, and the
@@ -108,6 +109,7 @@ mod tests {
         assert!(object_key(&key(vec![b'a'; 1024])).is_some());
         assert!(object_key(&key(vec![b'a'; 1025])).is_none());
         assert!(object_key(&key(Vec::new())).is_none());
+        assert!(object_key(&key(b" \n".to_vec())).is_none());
         assert!(object_key(&key(vec![0xff])).is_none());
     }
 }

@@ -18,16 +18,6 @@ pub(super) enum End {
     Target,
 }
 
-/// Whether HEAD says how many tags an object has: only to those who may read them.
-pub(super) mod shown {
-    /// Not known yet.
-    pub(in crate::stores::s3) const UNKNOWN: u8 = 0;
-    /// It does: without a number there are none.
-    pub(in crate::stores::s3) const YES: u8 = 1;
-    /// It does not: they are asked for each time.
-    pub(in crate::stores::s3) const NO: u8 = 2;
-}
-
 impl Bucket {
     /// The client for requests without a body, and the bucket.
     pub(super) fn end(&self, end: End) -> (&aws_sdk_s3::Client, &str) {
@@ -62,7 +52,7 @@ impl Bucket {
         match answer(&error).map(|(_, status, _)| status) {
             Some(404) => Ok(None),
             // A body would say why, and HEAD has none.
-            Some(400) if end == End::Source => Err(self.why_not(key, name).await),
+            Some(400) if end == End::Source => Err(self.why_not(key, name, version).await),
             Some(403) => {
                 let failed = StoreError::of_call(&error, false, "HeadObject", &self.on_end(end, key));
                 let hint = "grant s3:GetObject, s3:ListBucket (without it S3 calls what is missing denied) and \
@@ -78,8 +68,8 @@ impl Bucket {
     }
 
     /// Why the source does not show an object, in its own words.
-    async fn why_not(&self, key: &Key, name: &str) -> Stop {
-        match self.first_byte(name).await {
+    async fn why_not(&self, key: &Key, name: &str, version: Option<&str>) -> Stop {
+        match self.first_byte(name, version).await {
             Ok(()) => Stop::Again,
             Err(error) => match self.stop(&error, false, "GetObject", key) {
                 Stop::Refused(refusal) => {
@@ -100,6 +90,7 @@ impl Bucket {
     async fn first_byte(
         &self,
         name: &str,
+        version: Option<&str>,
     ) -> Result<
         (),
         aws_smithy_runtime_api::client::result::SdkError<
@@ -108,13 +99,13 @@ impl Bucket {
         >,
     > {
         let asked = self.source.get_object().bucket(&self.settings.bucket).key(name).range("bytes=0-0");
-        asked.send().await.map(|_| ())
+        asked.set_version_id(version.map(str::to_owned)).send().await.map(|_| ())
     }
 
     /// Makes sure that the source's object is gone, and not the bucket with it: HEAD cannot tell the two apart, and of a
     /// bucket that is lost or renamed nothing may be removed.
     pub(super) async fn surely_gone(&self, key: &Key, name: &str) -> Result<(), Stop> {
-        let error = match self.first_byte(name).await {
+        let error = match self.first_byte(name, None).await {
             Ok(()) => return Err(Stop::Again),
             Err(error) => error,
         };
@@ -135,7 +126,8 @@ impl Bucket {
         let tags = if carry.tags { Some(self.tags(end, key, name, object).await?) } else { None };
         let grants = if carry.acl { Some(self.grants(end, key, name, object).await?) } else { None };
         let lock = carry.lock.then(|| self.lock_now(&object.lock));
-        Ok(Beside { tags, grants, lock })
+        let annotations = if carry.annotations { Some(self.annotations(end, key, name, object).await?) } else { None };
+        Ok(Beside { tags, grants, lock, annotations })
     }
 
     /// A retention that has run out is none: it cannot be written any more.
@@ -148,7 +140,7 @@ impl Bucket {
 
     async fn tags(&self, end: End, key: &Key, name: &str, object: &Object) -> Result<BTreeMap<String, String>, Stop> {
         let shown = &self.hands.tags_shown;
-        if object.tags.is_none() && shown.load(Ordering::Relaxed) == shown::YES {
+        if end == End::Source && object.tags.is_none() && shown.load(Ordering::Relaxed) {
             return Ok(BTreeMap::new());
         }
         let (client, bucket) = self.end(end);
@@ -156,10 +148,10 @@ impl Bucket {
         let asked = client.get_object_tagging().bucket(bucket).key(name).set_version_id(version).send().await;
         let answer = asked.map_err(|error| self.failed(&error, false, "GetObjectTagging", key))?;
         let tags: BTreeMap<_, _> = answer.tag_set.into_iter().map(|tag| (tag.key, tag.value)).collect();
-        // Who may read tags is told their number by HEAD. Only the source's say so: the standby's are ours.
-        if end == End::Source && shown.load(Ordering::Relaxed) == shown::UNKNOWN {
-            let told = object.tags.is_some() || tags.is_empty();
-            shown.store(if told { shown::YES } else { shown::NO }, Ordering::Relaxed);
+        // Once HEAD has told a number it tells all of them. Without one it may be that it never does, as with some that are
+        // not AWS: asking for tags that are not there is the price of not losing those that are.
+        if end == End::Source && object.tags.is_some() {
+            shown.store(true, Ordering::Relaxed);
         }
         Ok(tags)
     }

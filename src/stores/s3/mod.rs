@@ -10,6 +10,7 @@
 //! - What it deliberately does not do: believe in the order of events, or in what they say besides the key (S3-1); write
 //!   anything of its own into metadata or tags (S3-2).
 
+mod annotations;
 mod beside;
 mod canary;
 mod converge;
@@ -156,7 +157,6 @@ impl Store for Bucket {
             source_bucket: self.settings.bucket.clone(),
             prefix: self.settings.prefix.clone(),
             region: self.control.standby_region.clone(),
-            primary_region: self.control.primary_region.clone(),
             promoting: self.settings.promoting.clone(),
             source: record.and_then(|record| record.source.clone()),
         })

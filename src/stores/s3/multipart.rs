@@ -381,7 +381,8 @@ impl Bucket {
             size: source.mark.size,
             modified: None,
         };
-        Ok(Written { mark, did: if work.streamed { Did::Streamed } else { Did::Copied } })
+        let did = if work.streamed { Did::Streamed } else { Did::Copied };
+        Ok(Written { mark, did, annotated: false })
     }
 
     fn corrupt(&self, freight: Freight<'_>) -> Stop {

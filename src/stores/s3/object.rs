@@ -30,8 +30,6 @@ pub(super) struct Object {
     pub(super) tags: Option<u32>,
     /// Retention and legal hold.
     pub(super) lock: Lock,
-    /// It is in the middle of, or failed, its own replication by S3: told, not used.
-    pub(super) parts: Option<u32>,
 }
 
 /// A checksum.
@@ -79,6 +77,9 @@ pub(super) struct Beside {
     pub(super) grants: Option<Vec<(String, String)>>,
     /// `None`: not carried.
     pub(super) lock: Option<Lock>,
+    /// Annotations, name to ETag; `None`: not carried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) annotations: Option<BTreeMap<String, String>>,
 }
 
 /// Reads the checksum of any answer or part that has one.
@@ -166,7 +167,6 @@ impl Object {
                 until: instant(answer.object_lock_retain_until_date()),
                 hold: answer.object_lock_legal_hold_status().is_some_and(|status| status.as_str() == "ON"),
             },
-            parts: answer.parts_count().and_then(|n| u32::try_from(n).ok()),
         }
     }
 

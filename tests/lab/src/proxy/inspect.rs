@@ -81,6 +81,7 @@ impl Facts {
         Call {
             op,
             tables: self.tables.iter().map(String::as_str).collect(),
+            objects: Vec::new(),
             shard: None,
             segment: None,
             items: self.items.iter().collect(),

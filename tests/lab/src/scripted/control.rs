@@ -1,6 +1,7 @@
 //! What a test does to a scripted server: tables, shards, time, faults, and writes that bypass HTTP.
 
 use super::ScriptedAws;
+use super::acting::carried_out_now;
 use super::faults::{FaultId, FaultRule};
 use super::model::error::AwsError;
 use super::model::quirks::StreamQuirks;
@@ -35,9 +36,16 @@ impl ScriptedAws {
         self.region.now()
     }
 
-    /// Moves the server's clock forward: iterators age, delayed records appear, new shards are born later.
+    /// Moves the server's clock forward: iterators age, delayed records appear, new shards are born later, hidden messages
+    /// appear.
     pub fn advance_clock(&self, by: Duration) {
         self.region.clock.advance(by);
+        self.desk.time_moved();
+    }
+
+    /// Moves the server's clock back: what it does now happened earlier than it did.
+    pub fn set_clock_back(&self, by: Duration) {
+        self.region.clock.set_back(by);
     }
 
     /// Makes a table.
@@ -269,7 +277,7 @@ impl ScriptedAws {
 
     /// Carries out the held calls, oldest first, and says what their clients will never hear.
     pub fn release_held(&self) -> Vec<Result<(), AwsError>> {
-        self.region.take_held().into_iter().map(|request| request.perform(&self.region).map(drop)).collect()
+        self.region.take_held().into_iter().map(carried_out_now).collect()
     }
 
     /// Calls cut off from their clients (`LoseAnswerLate`, `Delay`) that have not taken effect yet.

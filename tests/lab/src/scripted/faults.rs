@@ -15,8 +15,10 @@ use std::time::{Duration, SystemTime};
 pub struct Call<'a> {
     /// Operation name: "PutItem", "GetRecords". Empty when the protocol has none.
     pub op: &'a str,
-    /// The tables named.
+    /// The tables, the bucket or the queue named.
     pub tables: Vec<&'a str>,
+    /// The object named.
+    pub objects: Vec<&'a str>,
     /// The shard read.
     pub shard: Option<&'a str>,
     /// The segment scanned, of a parallel scan.
@@ -92,6 +94,25 @@ impl<A> FaultRule<A> {
     pub fn segment(mut self, segment: u64) -> Self {
         self.segment = Some(segment);
         self
+    }
+
+    /// Only calls that name this bucket.
+    #[must_use]
+    pub fn bucket(self, bucket: impl Into<String>) -> Self {
+        self.table(bucket)
+    }
+
+    /// Only calls that name this queue.
+    #[must_use]
+    pub fn queue(self, queue: impl Into<String>) -> Self {
+        self.table(queue)
+    }
+
+    /// Only calls that name this object: of a copy the one that is written.
+    #[must_use]
+    pub fn object(self, key: impl Into<String>) -> Self {
+        let key = key.into();
+        self.when(move |call| call.objects.contains(&key.as_str()))
     }
 
     /// Only calls with an item or a key that has this attribute value.

@@ -3,6 +3,7 @@
 //! It has its own small runtime, so that a busy or paused test runtime does not slow it, and so that dropping it ends
 //! every connection at once: nothing it started outlives it.
 
+use super::traffic::{Counted, Traffic};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -44,6 +45,7 @@ impl std::error::Error for NoAnswer {}
 pub(crate) struct Listener {
     address: SocketAddr,
     door: watch::Sender<Door>,
+    traffic: Arc<Traffic>,
     runtime: Option<Runtime>,
 }
 
@@ -64,12 +66,13 @@ impl Listener {
         let runtime =
             Builder::new_multi_thread().worker_threads(workers.max(1)).thread_name(name).enable_all().build()?;
         // From here an error drops the runtime as `drop` below does, never plainly.
-        let serving = Self { address, door, runtime: Some(runtime) };
+        let traffic = Arc::new(Traffic::default());
+        let serving = Self { address, door, traffic: Arc::clone(&traffic), runtime: Some(runtime) };
         let listener = {
             let _inside = serving.handle().enter();
             TcpListener::from_std(socket)?
         };
-        serving.handle().spawn(accept(listener, watching, Arc::new(answer)));
+        serving.handle().spawn(accept(listener, watching, traffic, Arc::new(answer)));
         Ok(serving)
     }
 
@@ -79,6 +82,11 @@ impl Listener {
 
     pub(crate) fn set_door(&self, door: Door) {
         self.door.send_replace(door);
+    }
+
+    /// Bytes received and bytes sent so far.
+    pub(crate) fn traffic(&self) -> (u64, u64) {
+        self.traffic.bytes()
     }
 
     /// Where work that must outlive a request is put.
@@ -96,7 +104,12 @@ impl Drop for Listener {
     }
 }
 
-async fn accept<F, R, B>(listener: TcpListener, door: watch::Receiver<Door>, answer: Arc<F>) -> Infallible
+async fn accept<F, R, B>(
+    listener: TcpListener,
+    door: watch::Receiver<Door>,
+    traffic: Arc<Traffic>,
+    answer: Arc<F>,
+) -> Infallible
 where
     F: Fn(hyper::Request<Incoming>) -> R + Send + Sync + 'static,
     R: Future<Output = Result<hyper::Response<B>, NoAnswer>> + Send + 'static,
@@ -110,12 +123,16 @@ where
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
         };
-        tokio::spawn(connection(stream, door.clone(), Arc::clone(&answer)));
+        tokio::spawn(connection(stream, door.clone(), Arc::clone(&traffic), Arc::clone(&answer)));
     }
 }
 
-async fn connection<F, R, B>(stream: TcpStream, mut door: watch::Receiver<Door>, answer: Arc<F>)
-where
+async fn connection<F, R, B>(
+    stream: TcpStream,
+    mut door: watch::Receiver<Door>,
+    traffic: Arc<Traffic>,
+    answer: Arc<F>,
+) where
     F: Fn(hyper::Request<Incoming>) -> R + Send + Sync + 'static,
     R: Future<Output = Result<hyper::Response<B>, NoAnswer>> + Send + 'static,
     B: hyper::body::Body + Send + 'static,
@@ -130,7 +147,7 @@ where
     drop(stream.set_nodelay(true));
     let served = http1::Builder::new()
         .pipeline_flush(true)
-        .serve_connection(TokioIo::new(stream), service_fn(move |request| answer(request)));
+        .serve_connection(TokioIo::new(Counted::new(stream, traffic)), service_fn(move |request| answer(request)));
     tokio::pin!(served);
     loop {
         let now = *door.borrow_and_update();

@@ -3,34 +3,45 @@
 //! Locks: the directory of tables is taken for a moment to find a table, then the table's own lock; never two tables
 //! at once, and never a table while waiting.
 
-use super::api::Request;
+use super::acting::Deed;
 use super::clock::{ServerClock, epoch_millis};
-use super::faults::Faults;
+use super::faults::{Call, Faults};
 use super::gate::Gate;
 use super::model::error::AwsError;
 use super::model::schema::TableSpec;
 use super::model::table::Table;
+use super::payload::Spoil;
 use super::rng::mix;
 use super::scans::Scans;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a scripted server does with a call when a rule fires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// 400: ProvisionedThroughputExceededException from DynamoDB, ThrottlingException from Streams.
+    /// 400: ProvisionedThroughputExceededException from DynamoDB, ThrottlingException from Streams, RequestThrottled from
+    /// SQS; 503 SlowDown from S3.
     Throttle,
-    /// 500 InternalServerError; nothing is done.
+    /// 500 InternalServerError (InternalError of S3, InternalFailure of SQS); nothing is done.
     InternalError,
-    /// 400 ValidationException with this message; nothing is done.
+    /// 400 ValidationException (InvalidRequest of S3) with this message; nothing is done.
     Validation(String),
-    /// 400 AccessDeniedException; nothing is done.
+    /// 400 AccessDeniedException (403 AccessDenied of S3); nothing is done.
     AccessDenied,
     /// Any other error; nothing is done.
     Error(AwsError),
-    /// BatchWriteItem and BatchGetItem do the first `keep` entries and return the rest as unprocessed.
+    /// S3, SQS: the call is carried out, and answered with this error.
+    ErrorAfterEffect(AwsError),
+    /// S3: status 200 and this error as the body, as a long copy fails; nothing is done.
+    ErrorInBody(AwsError),
+    /// S3: status 200 and this error as the body; the call is carried out nevertheless.
+    ErrorInBodyAfterEffect(AwsError),
+    /// S3: the answer is right, its body or its checksum is not.
+    Spoil(Spoil),
+    /// BatchWriteItem and BatchGetItem do the first `keep` entries and return the rest as unprocessed. A batch of SQS fails
+    /// the rest, and ReceiveMessage gives no more than these.
     Unprocessed {
         /// Entries that are done.
         keep: usize,
@@ -88,16 +99,37 @@ pub(crate) struct Region {
     /// Streams outlive their tables.
     streams: RwLock<HashMap<String, Arc<TableCell>>>,
     latency: RwLock<HashMap<String, Duration>>,
-    held: Mutex<Vec<Request>>,
+    held: Mutex<Vec<Deed>>,
     late: AtomicU64,
     seed: u64,
     made: AtomicU64,
     /// The last stream label given, in milliseconds.
     last_label: AtomicU64,
+    /// Where it answers, and where work that outlives a request runs: known when the listener is.
+    place: OnceLock<(String, tokio::runtime::Handle)>,
 }
 
 fn entered<T>(lock: Result<T, PoisonError<T>>) -> T {
     lock.unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Fault {
+    /// 412 PreconditionFailed; nothing is done.
+    pub fn precondition_failed() -> Self {
+        let words = "At least one of the pre-conditions you specified did not hold";
+        Self::Error(AwsError::new(412, "PreconditionFailed", words))
+    }
+
+    /// 409 ConditionalRequestConflict: another write of the key was faster; nothing is done.
+    pub fn conflict() -> Self {
+        let words = "The conditional request cannot succeed due to a conflicting operation against this resource.";
+        Self::Error(AwsError::new(409, "ConditionalRequestConflict", words))
+    }
+
+    /// 404 NoSuchUpload; nothing is done.
+    pub fn no_such_upload() -> Self {
+        Self::Error(AwsError::new(404, "NoSuchUpload", "The specified upload does not exist."))
+    }
 }
 
 impl Region {
@@ -116,7 +148,39 @@ impl Region {
             seed,
             made: AtomicU64::new(0),
             last_label: AtomicU64::new(0),
+            place: OnceLock::new(),
         }
+    }
+
+    /// Tells the region where it answers.
+    pub(crate) fn placed(&self, endpoint: String, handle: tokio::runtime::Handle) {
+        // It is told once, by the server that owns it.
+        drop(self.place.set((endpoint, handle)));
+    }
+
+    pub(crate) fn endpoint(&self) -> &str {
+        self.place.get().map_or("", |(endpoint, _)| endpoint)
+    }
+
+    /// Runs something beside the requests; it ends with the server.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Some((_, handle)) = self.place.get() {
+            drop(handle.spawn(work));
+        }
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// A call has come: it is counted and takes its time. What goes wrong with it, if anything.
+    pub(crate) async fn met(&self, op: &'static str, call: &Call<'_>) -> Option<Fault> {
+        self.count_call(op);
+        let latency = self.latency(op);
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        if self.faults.any() { self.faults.decide(call, self.now()) } else { None }
     }
 
     pub(crate) fn now(&self) -> SystemTime {
@@ -211,15 +275,15 @@ impl Region {
     }
 
     /// Keeps a request whose answer is lost until a test lets it take effect.
-    pub(crate) fn hold(&self, request: Request) {
-        entered(self.held.lock()).push(request);
+    pub(crate) fn hold(&self, deed: Deed) {
+        entered(self.held.lock()).push(deed);
     }
 
     pub(crate) fn held(&self) -> usize {
         entered(self.held.lock()).len()
     }
 
-    pub(crate) fn take_held(&self) -> Vec<Request> {
+    pub(crate) fn take_held(&self) -> Vec<Deed> {
         std::mem::take(&mut *entered(self.held.lock()))
     }
 

@@ -3,6 +3,7 @@
 //! One listener serves every API; the first one that claims a request answers it.
 
 use super::model::error::AwsError;
+pub(crate) use super::payload::Payload;
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
@@ -12,12 +13,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A request with its whole body.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct WireRequest {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
+    /// The body of a request that names its operation in a header: JSON, in one piece.
     pub(crate) body: Bytes,
+    /// The body of every other request, as it came in: bytes of objects, which nobody copies.
+    pub(crate) frames: Vec<Bytes>,
 }
 
 impl WireRequest {
@@ -30,7 +34,7 @@ impl WireRequest {
 /// What happens on the connection.
 pub(crate) enum Reply {
     /// An answer.
-    Answer(hyper::Response<http_body_util::Full<Bytes>>),
+    Answer(hyper::Response<Payload>),
     /// The connection is closed without one.
     Close,
     /// Nothing, until the client gives up.
@@ -71,7 +75,7 @@ impl Apis {
 pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Reply {
     static REQUESTS: AtomicU64 = AtomicU64::new(0);
     let id = format!("{:032X}", REQUESTS.fetch_add(1, Ordering::Relaxed));
-    let mut response = hyper::Response::new(http_body_util::Full::new(Bytes::from(body)));
+    let mut response = hyper::Response::new(Payload::whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));

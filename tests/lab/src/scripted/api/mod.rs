@@ -15,7 +15,7 @@ mod upkeep;
 use super::faults::Call;
 use super::model::error::AwsError;
 use super::region::{Fault, Region};
-use super::wire::{Api, Reply, Replying, WireRequest, json, json_error};
+use super::wire::{Api, Payload, Reply, Replying, WireRequest, json, json_error};
 use hyper::StatusCode;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -186,7 +186,12 @@ async fn faulty(region: Arc<Region>, request: Request, fault: Fault) -> Reply {
         Fault::InternalError => refuse(500, "InternalServerError", "The request could not be completed"),
         Fault::Validation(message) => refuse(400, "ValidationException", &message),
         Fault::AccessDenied => refuse(400, "AccessDeniedException", "User is not authorized to perform this action"),
-        Fault::Error(error) => json_error(&error),
+        Fault::Error(error) | Fault::ErrorInBody(error) => json_error(&error),
+        Fault::ErrorAfterEffect(error) | Fault::ErrorInBodyAfterEffect(error) => {
+            drop(request.perform(&region));
+            json_error(&error)
+        }
+        Fault::Spoil(_) => perform(&region, request),
         Fault::Unprocessed { keep } => match request {
             Request::BatchWriteItem(input) => perform(&region, Request::BatchWriteItem(input.keep(keep))),
             Request::BatchGetItem(input) => perform(&region, Request::BatchGetItem(input.keep(keep))),
@@ -203,7 +208,11 @@ async fn faulty(region: Arc<Region>, request: Request, fault: Fault) -> Reply {
             Reply::Close
         }
         Fault::LoseAnswerHeld => {
-            region.hold(request);
+            let deed = {
+                let region = Arc::clone(&region);
+                async move { request.perform(&region).map(|body| hyper::Response::new(Payload::whole(body))) }
+            };
+            region.hold(Box::pin(deed));
             Reply::Close
         }
         Fault::Delay(delay) => detached(&region, request, delay).await.unwrap_or(Reply::Close),
