@@ -49,11 +49,8 @@ pub struct Left {
 impl Coverage {
     /// Of what is durable, and of the driver's vital signs.
     pub fn of(course: &Course, vitals: &Vitals) -> Self {
-        let left = |(class, tally): (&String, &Tally)| Left {
-            class: class.clone(),
-            items: tally.items,
-            bytes: tally.bytes,
-        };
+        let left =
+            |(class, tally): (&String, &Tally)| Left { class: class.clone(), items: tally.items, bytes: tally.bytes };
         Self {
             events: course.events_through.map(|at| at.to_string()),
             certified: course.certified.map(|at| at.to_string()),

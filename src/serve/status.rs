@@ -268,9 +268,7 @@ fn store(watched: &Watched, verdict: &Rpo, facts: &Facts<'_>) -> StoreStatus {
         verified: mark
             .and_then(|mark| mark.record.verified_at)
             .map(|at| Verified { at: at.to_string(), divergent: vitals.divergent }),
-        coverage: mark
-            .and_then(|mark| mark.record.course.as_deref())
-            .map(|course| Coverage::of(course, &vitals)),
+        coverage: mark.and_then(|mark| mark.record.course.as_deref()).map(|course| Coverage::of(course, &vitals)),
         drift,
         note: note(verdict, mark, &vitals, facts, worst),
     }

@@ -51,9 +51,7 @@ impl Coverage {
         set(&self.blind, Some(f64::from(u8::from(course.blind.is_some()))));
         set(&self.untold, Some(course.untold as f64));
         set(&self.late, vitals.late.map(|late| late as f64));
-        for (tallies, [items, bytes]) in
-            [(&course.refused, &self.refused), (&course.excluded, &self.excluded)]
-        {
+        for (tallies, [items, bytes]) in [(&course.refused, &self.refused), (&course.excluded, &self.excluded)] {
             for (class, tally) in tallies {
                 let labels = [labels[0], labels[1], class.as_str()];
                 items.with_label_values(&labels).set(tally.items as f64);

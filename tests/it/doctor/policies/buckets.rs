@@ -170,14 +170,20 @@ fn ia3_the_policies_grant_the_table_and_nothing_else() {
         let granted = grants(shipped.text);
         let (missing, more): (Vec<_>, Vec<_>) =
             (wanted.difference(&granted).collect(), granted.difference(&wanted).collect());
-        assert!(missing.is_empty() && more.is_empty(), "config/iam/{}.json lacks {missing:?} and has {more:?}", shipped.role);
+        assert!(
+            missing.is_empty() && more.is_empty(),
+            "config/iam/{}.json lacks {missing:?} and has {more:?}",
+            shipped.role
+        );
     }
 }
 
 #[test]
 fn ia4_prod_x_is_not_written_but_for_the_canary() {
     for shipped in OF_REPLICATE.iter().filter(|policy| policy.end == End::Primary && policy.role != CANARY_X) {
-        let reads = |action: &str| ["s3:Get", "s3:List", "events:Describe", "events:List"].iter().any(|v| action.starts_with(v));
+        let reads = |action: &str| {
+            ["s3:Get", "s3:List", "events:Describe", "events:List"].iter().any(|v| action.starts_with(v))
+        };
         assert!(grants(shipped.text).iter().all(|(action, _)| reads(action)), "{}", shipped.text);
     }
     let canary = grants(policy(CANARY_X).text);
@@ -211,10 +217,12 @@ dead_letter_queue_url = "https://sqs.us-west-2.amazonaws.com/111122223333/dead"
     let roles: Vec<_> = plain.keys().copied().collect();
     assert_eq!(roles, ["s3-copy-x", "s3-promote-y", "s3-queue-y", "s3-replicate-read-x", "s3-replicate-write-y"]);
     let queues = &plain["s3-queue-y"]["Statement"][0]["Resource"];
-    assert_eq!(*queues, serde_json::json!(["arn:aws:sqs:us-west-2:ACCOUNT:events", "arn:aws:sqs:us-west-2:ACCOUNT:dead"]));
-    let all = filled(
-        "canary_key = \"c\"\ntransfer = \"stream\"\nmrap = \"arn:aws:s3::111122223333:accesspoint/m.mrap\"\n",
+    assert_eq!(
+        *queues,
+        serde_json::json!(["arn:aws:sqs:us-west-2:ACCOUNT:events", "arn:aws:sqs:us-west-2:ACCOUNT:dead"])
     );
+    let all =
+        filled("canary_key = \"c\"\ntransfer = \"stream\"\nmrap = \"arn:aws:s3::111122223333:accesspoint/m.mrap\"\n");
     assert!(!all.contains_key("s3-copy-x"), "what goes through Plimsoll is read by the role of prodX");
     assert_eq!(all["s3-canary-x"]["Statement"][0]["Resource"][0], "arn:aws:s3:::shop-x/c");
     assert_eq!(all["s3-routes-y"]["Statement"][0]["Resource"][0], "arn:aws:s3::ACCOUNT:accesspoint/m.mrap");

@@ -127,12 +127,8 @@ where
     }
 }
 
-async fn connection<F, R, B>(
-    stream: TcpStream,
-    mut door: watch::Receiver<Door>,
-    traffic: Arc<Traffic>,
-    answer: Arc<F>,
-) where
+async fn connection<F, R, B>(stream: TcpStream, mut door: watch::Receiver<Door>, traffic: Arc<Traffic>, answer: Arc<F>)
+where
     F: Fn(hyper::Request<Incoming>) -> R + Send + Sync + 'static,
     R: Future<Output = Result<hyper::Response<B>, NoAnswer>> + Send + 'static,
     B: hyper::body::Body + Send + 'static,
