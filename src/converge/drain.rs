@@ -239,7 +239,7 @@ mod tests {
             proved = drain.busy(S(secs));
             assert!(proved.is_none_or(|at| at <= sent(secs.saturating_sub(40))), "{secs}");
         }
-        assert!(proved.is_some_and(|at| at >= sent(50)));
+        assert!(proved.is_some_and(|at| at >= sent(45)));
         for secs in 110..140 {
             drain.polled(0, at(secs), &[sent(secs)], at(secs));
             assert_eq!(drain.busy(S(secs)), None, "nobody polled for a while: {secs}");

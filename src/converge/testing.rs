@@ -126,7 +126,6 @@ pub(crate) struct World {
     pub(crate) released: u64,
     pub(crate) converged: u64,
     pub(crate) removed: u64,
-    pub(crate) log: Vec<String>,
 }
 
 /// The store.
@@ -160,7 +159,6 @@ impl Fake {
             released: 0,
             converged: 0,
             removed: 0,
-            log: Vec::new(),
         };
         let id = StoreId::new("uploads").unwrap();
         Arc::new(Self { id, tempo, clock: Arc::clone(clock), world: Arc::new(Mutex::new(world)) })
@@ -337,20 +335,15 @@ impl World {
         for (key, states) in &self.history {
             let Some(last) = states.iter().rposition(|state| state.at <= through) else { continue };
             let have = self.standby.get(key).map(|(object, _)| *object);
+            if key.0.first().is_some_and(|first| self.refused.get(first).is_some_and(|(_, excluded)| *excluded)) {
+                continue;
+            }
             if !states.iter().skip(last).any(|state| state.object == have) {
                 let text = String::from_utf8_lossy(&key.0).into_owned();
                 return Some(format!("{text}: {:?} of {}, standby has {have:?}", states[last].object, states[last].at));
             }
         }
         None
-    }
-
-    pub(crate) fn purge(&mut self) {
-        self.queue.clear();
-    }
-
-    pub(crate) fn queued(&self) -> usize {
-        self.queue.len()
     }
 }
 
@@ -386,7 +379,8 @@ impl Converge for Fake {
             return Err(StoreError::new(Class::Unavailable, "a survey", "the fake"));
         }
         self.call(true).await?;
-        let (incarnation, channel) = (self.world().incarnation.clone(), self.world().channel.clone());
+        let incarnation = self.world().incarnation.clone();
+        let channel = self.world().channel.clone();
         let retention = Duration::from_secs(4 * 86_400);
         Ok(Survey { incarnation, channel, retention, about: Some("fake".into()), source: None })
     }

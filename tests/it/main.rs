@@ -7,6 +7,7 @@
 )]
 
 mod attack;
+mod buckets;
 mod cli;
 mod client;
 mod config;

@@ -10,7 +10,7 @@ use aws_sdk_s3::operation::get_bucket_notification_configuration::GetBucketNotif
 use aws_sdk_s3::operation::get_bucket_versioning::GetBucketVersioningOutput;
 use aws_sdk_s3::types::{
     BucketVersioningStatus, Event, FilterRuleName, NotificationConfigurationFilter, PublicAccessBlockConfiguration,
-    ReplicationConfiguration, ReplicationRuleStatus,
+    ReplicationConfiguration, ReplicationRule, ReplicationRuleStatus,
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,8 @@ pub(super) struct Replication {
     pub(super) enabled: bool,
     /// The destination's name.
     pub(super) to: String,
+    /// Only of keys that start like this.
+    pub(super) prefix: String,
 }
 
 impl Replication {
@@ -106,8 +108,24 @@ impl Replication {
                 id: rule.id().unwrap_or("without an id").to_owned(),
                 enabled: *rule.status() == ReplicationRuleStatus::Enabled,
                 to: rule.destination().map(|to| bucket_of(to.bucket()).to_owned()).unwrap_or_default(),
+                prefix: prefix_of(rule).unwrap_or_default().to_owned(),
             })
             .collect()
+    }
+}
+
+impl Replication {
+    /// It has keys of a store with that prefix.
+    pub(super) fn meets(&self, prefix: &str) -> bool {
+        self.prefix.starts_with(prefix) || prefix.starts_with(&self.prefix)
+    }
+}
+
+fn prefix_of(rule: &ReplicationRule) -> Option<&str> {
+    match rule.filter() {
+        Some(filter) => filter.prefix().or_else(|| filter.and()?.prefix()),
+        #[expect(deprecated, reason = "rules of the first version still have it")]
+        None => rule.prefix(),
     }
 }
 
@@ -255,9 +273,8 @@ impl Recorded {
 mod tests {
     use super::*;
     use aws_sdk_s3::types::{
-        Destination, EventBridgeConfiguration, FilterRule, QueueConfiguration, ReplicationRule, S3KeyFilter,
-        ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
-        ServerSideEncryptionRule,
+        Destination, EventBridgeConfiguration, FilterRule, QueueConfiguration, S3KeyFilter, ServerSideEncryption,
+        ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
     };
 
     #[test]
@@ -309,7 +326,7 @@ mod tests {
         let rule = ReplicationRule::builder().id("r").status(ReplicationRuleStatus::Enabled).destination(to);
         let all = ReplicationConfiguration::builder().role("arn").rules(rule.build().unwrap()).build().unwrap();
         let seen = Replication::of(Some(&all));
-        assert_eq!(seen, [Replication { id: "r".into(), enabled: true, to: "shop-y".into() }]);
+        assert_eq!(seen, [Replication { id: "r".into(), enabled: true, to: "shop-y".into(), prefix: String::new() }]);
         assert!(Replication::of(None).is_empty());
 
         let by =

@@ -33,6 +33,13 @@ pub const ROUTES_Y: &str = "s3-routes-y";
 /// Writes the canary object in the source, and nothing else there.
 pub const CANARY_X: &str = "s3-canary-x";
 
+/// Looks at a bucket that S3 itself replicates, in the primary region.
+pub const OBSERVE_X: &str = "s3-observe-x";
+/// Looks at its replica in the standby region.
+pub const OBSERVE_Y: &str = "s3-observe-y";
+/// Reads the queue of what was not replicated, in either region.
+pub const FAILURES: &str = "s3-failures";
+
 /// Where the names of a policy's resources belong.
 pub mod hole {
     /// A bucket.
@@ -141,6 +148,45 @@ pub const OPERATIONS: &[Operation] = &[
     on(Y, PROMOTE_Y, "PutBucketReplication", &["s3:PutReplicationConfiguration"]),
     on(Y, ROUTES_Y, "GetMultiRegionAccessPointRoutes", &["s3:GetMultiRegionAccessPointRoutes"]),
     on(Y, ROUTES_Y, "SubmitMultiRegionAccessPointRoutes", &["s3:SubmitMultiRegionAccessPointRoutes"]),
+    on(X, OBSERVE_X, "HeadObject", READ),
+    on(X, OBSERVE_X, "ListObjectsV2", &["s3:ListBucket"]),
+    on(X, OBSERVE_X, "ListObjectVersions", &["s3:ListBucketVersions"]),
+    on(X, OBSERVE_X, "GetBucketVersioning", &["s3:GetBucketVersioning"]),
+    on(X, OBSERVE_X, "GetBucketReplication", &["s3:GetReplicationConfiguration"]),
+    on(X, OBSERVE_X, "GetMetricData", &["cloudwatch:GetMetricData"]),
+    on(Y, OBSERVE_Y, "HeadBucket", &["s3:ListBucket"]),
+    on(Y, OBSERVE_Y, "HeadObject", READ),
+    on(Y, OBSERVE_Y, "GetBucketVersioning", &["s3:GetBucketVersioning"]),
+    on(Y, OBSERVE_Y, "GetMetricData", &["cloudwatch:GetMetricData"]),
+    on(Y, FAILURES, "ReceiveMessage", &["sqs:ReceiveMessage"]),
+    on(Y, FAILURES, "DeleteMessage", &["sqs:DeleteMessage"]),
+    on(Y, FAILURES, "GetQueueAttributes", &["sqs:GetQueueAttributes"]),
+];
+
+/// The one object that Plimsoll writes in prodX.
+const CANARY: IamPolicy = IamPolicy {
+    role: CANARY_X,
+    end: X,
+    text: include_str!("../../../config/iam/s3-canary-x.json"),
+    hole: hole::CANARY,
+};
+
+/// The policies of a bucket that S3 itself replicates.
+pub const OF_OBSERVE: &[IamPolicy] = &[
+    IamPolicy {
+        role: OBSERVE_X,
+        end: X,
+        text: include_str!("../../../config/iam/s3-observe-x.json"),
+        hole: hole::BUCKET,
+    },
+    IamPolicy {
+        role: OBSERVE_Y,
+        end: Y,
+        text: include_str!("../../../config/iam/s3-observe-y.json"),
+        hole: hole::BUCKET,
+    },
+    IamPolicy { role: FAILURES, end: Y, text: include_str!("../../../config/iam/s3-failures.json"), hole: hole::QUEUE },
+    CANARY,
 ];
 
 /// The policies of a bucket that is kept the same.
@@ -171,10 +217,5 @@ pub const OF_REPLICATE: &[IamPolicy] = &[
         text: include_str!("../../../config/iam/s3-routes-y.json"),
         hole: hole::ACCESS_POINT,
     },
-    IamPolicy {
-        role: CANARY_X,
-        end: X,
-        text: include_str!("../../../config/iam/s3-canary-x.json"),
-        hole: hole::CANARY,
-    },
+    CANARY,
 ];

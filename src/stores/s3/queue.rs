@@ -246,3 +246,6 @@ fn unbuilt(what: &str, url: &str, error: aws_sdk_sqs::error::BuildError) -> Stor
 fn seconds(d: Duration) -> i32 {
     i32::try_from(d.as_millis().div_ceil(1000)).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

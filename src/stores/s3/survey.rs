@@ -66,7 +66,6 @@ impl Bucket {
 
     /// How the store works, in a line.
     fn about(&self, standby: Versioning) -> String {
-        let transfer = self.transfer_words();
         let versions = match self.settings.versions {
             Versions::Current => "current versions",
             Versions::History => "all versions",
@@ -75,7 +74,11 @@ impl Bucket {
             [] => String::new(),
             some => format!(", without objects that are {}", some.join(" or ")),
         };
-        format!("{versions}, transfer {transfer}, versioning of the standby {}{excluded}", standby.words())
+        format!(
+            "{versions}, transfer {}, versioning of the standby {}{excluded}",
+            self.transfer_words(),
+            standby.words()
+        )
     }
 
     /// Two that write to one bucket undo each other: AWS's own replication and we.
@@ -90,24 +93,20 @@ impl Bucket {
             }
             Err(error) => return Err(StoreError::of_call(&error, false, "GetBucketReplication", &on)),
         };
+        let (standby, prefix) = (&self.settings.standby_bucket, &self.settings.prefix);
         let rules = Replication::of(answer.replication_configuration());
-        match rules.iter().find(|rule| rule.enabled && rule.to == self.settings.standby_bucket) {
-            Some(rule) => Err(StoreError::new(
-                Class::Invalid,
-                format!(
-                    "S3 Replication (rule {}) already copies to the standby bucket: a second copy would fight it",
-                    rule.id
-                ),
-                on,
-            )
-            .hint(
-                "disable the rule; or let AWS replicate, and write mode = \"observe\" for this store under a new id",
-            )),
+        match rules.iter().find(|rule| rule.enabled && rule.to == *standby && rule.meets(prefix)) {
+            Some(rule) => {
+                let what = format!("rule {} lets S3 replicate to {standby}, where this store copies to", rule.id);
+                let hint =
+                    "disable the rule; or let S3 replicate, and write mode = \"observe\" for this store under a new id";
+                Err(StoreError::new(Class::Invalid, what, on).hint(hint))
+            }
             None => Ok(()),
         }
     }
 
-    async fn queue_facts(&self, url: &str) -> Result<Queue, StoreError> {
+    pub(super) async fn queue_facts(&self, url: &str) -> Result<Queue, StoreError> {
         let ask = self.queue.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All);
         let answer = ask.send().await.map_err(|e| StoreError::of_call(&e, false, "GetQueueAttributes", url))?;
         let facts = answer.attributes().and_then(Queue::of);
@@ -135,6 +134,10 @@ async fn bucket((client, name, side, region): (Client, &String, &str, &String)) 
         match e.raw_response().map(|raw| (raw.status().as_u16(), raw.headers().get("x-amz-bucket-region"))) {
             // A bucket of another region answers so, without a body.
             Some((301, there)) => elsewhere(&on, region, there.unwrap_or("another region")),
+            // An answer to HEAD has no body and so no code: its status says the same.
+            Some((403, _)) => StoreError::new(Class::Denied, "HeadBucket", &on)
+                .hint("check the credentials and the policies in config/iam (s3:ListBucket)"),
+            Some((404, _)) => StoreError::new(Class::Missing, "HeadBucket", &on).hint("check its name and region"),
             _ => StoreError::of_call(&e, false, "HeadBucket", &on),
         }
     })?;

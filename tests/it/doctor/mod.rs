@@ -1,6 +1,7 @@
 //! `plimsoll doctor`, the rounds of the daemon, the policies, and what a promotion makes of a standby table: the real
 //! program against emulated and scripted regions.
 
+mod buckets;
 mod dry;
 mod online;
 mod policies;

@@ -186,7 +186,7 @@ fn every_policy_file_is_shipped_listed_and_explained() {
         .filter(|name| name.ends_with(".json"))
         .collect();
     files.sort();
-    let all: Vec<&IamPolicy> = shipped().chain(plimsoll::stores::s3::operations::OF_REPLICATE).collect();
+    let all: Vec<&IamPolicy> = shipped().chain(buckets::shipped()).collect();
     let mut listed: Vec<String> = all.iter().map(|policy| format!("{}.json", policy.role)).collect();
     listed.sort();
     assert_eq!(files, listed);

@@ -52,6 +52,26 @@ pub fn streams(endpoint: &Endpoint) -> aws_sdk_dynamodbstreams::Client {
     aws_sdk_dynamodbstreams::Client::new(&settings(endpoint, Patience::Retries))
 }
 
+/// An S3 client that retries, path style.
+pub fn s3(endpoint: &Endpoint) -> aws_sdk_s3::Client {
+    s3_with(endpoint, Patience::Retries)
+}
+
+/// An S3 client that makes one attempt a call.
+pub fn s3_once(endpoint: &Endpoint) -> aws_sdk_s3::Client {
+    s3_with(endpoint, Patience::OneAttempt)
+}
+
+fn s3_with(endpoint: &Endpoint, patience: Patience) -> aws_sdk_s3::Client {
+    let config = settings(endpoint, patience);
+    aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build())
+}
+
+/// An SQS client that retries. Its long polls must be shorter than its attempts: 3 s.
+pub fn sqs(endpoint: &Endpoint) -> aws_sdk_sqs::Client {
+    aws_sdk_sqs::Client::new(&settings(endpoint, Patience::Retries))
+}
+
 /// The shared settings of the clients of an endpoint. An attempt may take 5 s.
 pub fn settings(endpoint: &Endpoint, patience: Patience) -> SdkConfig {
     let retry = match patience {

@@ -15,7 +15,7 @@ use crate::trouble::{Because, Trouble};
 mod home;
 
 pub(crate) use home::quoted;
-pub use home::{ConfigSpec, Home, Role, StoreSpec};
+pub use home::{BucketSpec, ConfigSpec, Home, Role, StoreSpec};
 
 /// The built binary: `PLIMSOLL_BIN`, else beside the running program (`target/debug/`), else one folder up (a test runs
 /// in `target/debug/deps/`).

@@ -10,11 +10,13 @@ pub mod children;
 pub mod clients;
 #[cfg(test)]
 mod copier;
+pub mod crossing;
 pub mod daemon;
 pub mod demo;
 pub mod judge;
 pub mod ledger;
 pub mod live;
+pub mod objects;
 pub mod ports;
 pub mod proxy;
 pub mod random;

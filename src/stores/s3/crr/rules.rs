@@ -55,7 +55,7 @@ fn rule(rule: &ReplicationRule) -> Rule {
     let (prefix, tags) = match rule.filter() {
         Some(filter) => scope(filter),
         // The first format of rules, which has no filter.
-        #[allow(deprecated)]
+        #[expect(deprecated, reason = "rules of the first format are still in force where they were written")]
         None => (rule.prefix().unwrap_or_default().to_owned(), false),
     };
     let on = destination.and_then(|to| to.metrics()).is_some_and(|metrics| *metrics.status() == MetricsStatus::Enabled);

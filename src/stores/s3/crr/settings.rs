@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::aws::Aws;
 use crate::change::StoreId;
 use crate::config::{Key, Section, Takes, duration_words};
-use crate::stores::contract::{Settings, Store};
+use crate::stores::contract::{End, IamPolicy, Settings, Store};
+use crate::stores::s3::operations::{OF_OBSERVE, hole};
 
 pub(in crate::stores::s3) const RULE_IDS: Key = Key::optional(
     "rule_ids",
@@ -95,6 +96,23 @@ impl Settings for ReplicatedSettings {
 
     fn ends(&self) -> (String, String) {
         (self.common.bucket.clone(), self.common.standby_bucket.clone())
+    }
+
+    fn channels(&self) -> Vec<String> {
+        self.failures_queue_url.iter().cloned().collect()
+    }
+
+    fn policies(&self) -> &'static [IamPolicy] {
+        OF_OBSERVE
+    }
+
+    fn names(&self, policy: &IamPolicy) -> Vec<String> {
+        match policy.hole {
+            hole::QUEUE => self.channels().iter().filter_map(|url| url.rsplit('/').next().map(str::to_owned)).collect(),
+            hole::CANARY => self.canary().map(|(key, _)| format!("{}/{key}", self.common.bucket)).into_iter().collect(),
+            _ if policy.end == End::Primary => vec![self.common.bucket.clone()],
+            _ => vec![self.common.standby_bucket.clone()],
+        }
     }
 
     /// The later of the two that must speak.

@@ -47,11 +47,13 @@ pub(super) fn compare(pair: &Pair) -> Vec<Finding> {
 /// Two that write to one bucket undo each other.
 fn replication(pair: &Pair) -> Vec<Finding> {
     let mut found = Vec::new();
+    let prefix = &pair.settings.prefix;
     let ends = [(&pair.source, &pair.settings.standby_bucket), (&pair.standby, &pair.settings.bucket)];
     for (seen, other) in ends {
         let Ok(rules) = &seen.replication else { continue };
         let place = &seen.place;
-        let to_other = |on: bool| rules.iter().find(move |rule| rule.enabled == on && rule.to == *other);
+        let to_other =
+            |on: bool| rules.iter().find(move |rule| rule.enabled == on && rule.to == *other && rule.meets(prefix));
         let standby = place.what.starts_with("standby");
         found.push(match (to_other(true), to_other(false)) {
             (Some(rule), _) if standby => place

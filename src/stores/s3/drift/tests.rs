@@ -183,7 +183,12 @@ fn a_bucket_is_there_and_where_it_is_said_to_be() {
 
 #[test]
 fn what_aws_replicates_is_never_copied_a_second_time() {
-    let rule = |enabled, to: &str| vec![Replication { id: "r".into(), enabled, to: to.into() }];
+    let of = |enabled, to: &str, prefix: &str| {
+        vec![Replication { id: "r".into(), enabled, to: to.into(), prefix: prefix.into() }]
+    };
+    let rule = |enabled, to: &str| of(enabled, to, "");
+    assert_eq!(bad(|p| p.source.replication = Ok(of(true, "shop-y", "in/deeper/"))), ["replication problem"]);
+    assert_eq!(bad(|p| p.source.replication = Ok(of(true, "shop-y", "out/"))), [""; 0], "of other keys");
     assert_eq!(bad(|p| p.source.replication = Ok(rule(true, "shop-y"))), ["replication problem"]);
     assert_eq!(bad(|p| p.source.replication = Ok(rule(true, "elsewhere"))), [""; 0]);
     assert_eq!(bad(|p| p.standby.replication = Ok(rule(true, "shop-x"))), ["replication problem"]);

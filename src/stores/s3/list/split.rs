@@ -184,9 +184,8 @@ impl Cuts {
         if shared > base + DEEP {
             // In the middle of what the page has in common: behind all that begins like that.
             let upper = (base + 1 + shared) / 2;
-            let cut = (0..=upper).rev().find(|at| first.is_char_boundary(*at)).unwrap_or(0);
-            let text = format!("{}{LAST}", &first[..cut]);
-            if cut > base && fits(&text) {
+            let common = (base + 1..=upper).rev().find_map(|end| first.get(..end));
+            if let Some(text) = common.map(|common| format!("{common}{LAST}")).filter(fits) {
                 return Some(text);
             }
         }
@@ -201,8 +200,8 @@ impl Cuts {
             fits(&text).then_some(text)
         });
         let behind = || {
-            let mut ends = (skip + 1..=low.len()).filter(|end| low.is_char_boundary(*end));
-            ends.find_map(|end| Some(format!("{}{LAST}", &low[..end])).filter(fits))
+            let starts = (skip + 1..=low.len()).filter_map(|end| low.get(..end));
+            starts.map(|start| format!("{start}{LAST}")).find(fits)
         };
         if part.open && self.measure(part) <= SMALL {
             return behind().or_else(|| shortest.into_iter().next());

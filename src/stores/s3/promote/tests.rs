@@ -151,7 +151,7 @@ const REVERSE: &str = r#"{
   "Role": "arn:aws:iam::111122223333:role/replication",
   "Rules": [{
     "ID": "back", "Priority": 1, "Status": "Enabled", "Filter": {"And": {"Prefix": "a/", "Tags": [{"Key": "k", "Value": "v"}]}},
-    "DeleteMarkerReplication": {"Status": "Enabled"}, "ExistingObjectReplication": {"Status": "Enabled"},
+    "DeleteMarkerReplication": {"Status": "Disabled"}, "ExistingObjectReplication": {"Status": "Enabled"},
     "SourceSelectionCriteria": {"SseKmsEncryptedObjects": {"Status": "Enabled"}, "ReplicaModifications": {"Status": "Enabled"}},
     "Destination": {"Bucket": "arn:aws:s3:::shop-x", "Account": "111122223333", "StorageClass": "STANDARD",
       "EncryptionConfiguration": {"ReplicaKmsKeyID": "arn:aws:kms:us-east-1:111122223333:key/k"},
@@ -196,4 +196,64 @@ fn replication_in_every_state() {
     assert!(matches!(replication(&wanted, Some(&role)), World::NotStarted(_)));
     let nameless = read(&REVERSE.replace("\"ID\": \"back\", ", ""));
     assert!(matches!(replication(&nameless, Some(&wanted)), World::Done(_)), "AWS makes an id");
+}
+
+/// House rule 10 in small, against an emulated bucket: each step is done once, again without a change, and says so.
+#[tokio::test]
+async fn each_step_comes_to_its_end_however_often_it_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = plimsoll_lab::regions::RegionSpec::primary(folder.path());
+    let region = plimsoll_lab::regions::Region::start(spec).await.expect("`make setup` installs it");
+    let client = crate::stores::s3::testing::client_of(&region.endpoint().url, &region.endpoint().region);
+    for bucket in ["shop-x", "shop-y"] {
+        client.create_bucket().bucket(bucket).send().await.unwrap();
+        let on = aws_sdk_s3::types::VersioningConfiguration::builder()
+            .status(aws_sdk_s3::types::BucketVersioningStatus::Enabled)
+            .build();
+        client.put_bucket_versioning().bucket(bucket).versioning_configuration(on).send().await.unwrap();
+    }
+    let prepared = BucketLifecycleConfiguration::builder()
+        .rules(off(&expiring("a", true)).to_sdk().unwrap())
+        .rules(dropping(2).to_sdk().unwrap())
+        .build()
+        .unwrap();
+    client
+        .put_bucket_lifecycle_configuration()
+        .bucket("shop-y")
+        .lifecycle_configuration(prepared)
+        .send()
+        .await
+        .unwrap();
+    let file = folder.path().join("reverse.json");
+    std::fs::write(&file, REVERSE).unwrap();
+    let promoting = Promoting { lifecycle: true, mrap: None, replication_file: Some(file) };
+    let rules = vec![expiring("a", true), expiring("b", true)];
+    let mut standby = standby(promoting, Some(rules.clone()));
+    standby.client = client.clone();
+    let clock = crate::seams::SystemClock::shared();
+    let cx = Context { clock: clock.as_ref(), promotion: "p", attempt: 1 };
+    for step in steps(&standby) {
+        let first = step.check(&cx).await.unwrap();
+        let asks = step.describe().repeat == Repeat::Safe;
+        assert!(asks || matches!(first, World::NotStarted(_)), "{}: {first:?}", step.id());
+        for _ in 0..2 {
+            step.act(&cx).await.unwrap_or_else(|e| panic!("{}: {e}", step.id()));
+            let then = step.check(&cx).await.unwrap();
+            assert!(matches!(then, World::Done(_)), "{}: {then:?}", step.id());
+        }
+    }
+    let now = client.get_bucket_lifecycle_configuration().bucket("shop-y").send().await.unwrap();
+    let now: Vec<Rule> = now.rules().iter().map(Rule::of).collect();
+    assert_eq!(now.len(), 3, "what was there stays: {now:?}");
+    assert!(now.iter().all(|rule| rule.enabled), "{now:?}");
+
+    // A bucket that is gone leads nowhere, and nobody waits for it.
+    standby.bucket = "shop-gone".into();
+    for step in steps(&standby) {
+        let world = step.check(&cx).await.unwrap();
+        assert!(matches!(world, World::Conflict(_)), "{}: {world:?}", step.id());
+        if step.id() != StepId("uploads.answers".into()) {
+            assert!(matches!(step.act(&cx).await, Err(StepError::Refused(_))), "{}", step.id());
+        }
+    }
 }

@@ -135,7 +135,7 @@ pub(in crate::stores::s3) const RECEIVERS: Key = Key::default(
 );
 pub(in crate::stores::s3) const VISIBILITY: Key = Key::default(
     "visibility",
-    Takes::Duration { min: "30s", max: "1h" },
+    Takes::Duration { min: "2s", max: "1h" },
     "\"2m\"",
     "How long a received message is hidden from others, in whole seconds; renewed while its object is copied. After a \
      crash so long passes before the queue can prove anything.",

@@ -56,10 +56,26 @@ async fn s3_10_both_ends_side_by_side_whatever_the_keys_are() {
     }
 
     put(&scene, "z", b"another").await;
-    scene.x.delete_object().bucket("x").key("a b").send().await.expect("a removal");
-    scene.y.delete_object().bucket("y").key("~").send().await.expect("a removal");
-    scene.y.put_object().bucket("y").key("p/q/r").body(ByteStream::from_static(b"mine")).send().await.expect("a put");
-    scene.y.put_object().bucket("y").key("canary").body(ByteStream::from_static(b"c")).send().await.expect("a put");
+    scene.x.delete_object().bucket("shop-x").key("a b").send().await.expect("a removal");
+    scene.y.delete_object().bucket("shop-y").key("~").send().await.expect("a removal");
+    scene
+        .y
+        .put_object()
+        .bucket("shop-y")
+        .key("p/q/r")
+        .body(ByteStream::from_static(b"mine"))
+        .send()
+        .await
+        .expect("a put");
+    scene
+        .y
+        .put_object()
+        .bucket("shop-y")
+        .key("canary")
+        .body(ByteStream::from_static(b"c"))
+        .send()
+        .await
+        .expect("a put");
     let differ = [
         ("a b".to_owned(), Difference::Orphan),
         ("p/q/r".to_owned(), Difference::Differs),
@@ -105,7 +121,7 @@ async fn s3_4_of_a_history_each_version_counts() {
     let mut settings = settings(Transfer::Stream);
     settings.versions = Versions::History;
     let scene = Scene::new(settings, true).await;
-    for bucket in ["x", "y"] {
+    for bucket in ["shop-x", "shop-y"] {
         let on = aws_sdk_s3::types::VersioningConfiguration::builder()
             .status(aws_sdk_s3::types::BucketVersioningStatus::Enabled)
             .build();
@@ -123,7 +139,7 @@ async fn s3_4_of_a_history_each_version_counts() {
     put(&scene, "k", b"4").await;
     assert_eq!(all(&scene).await, [("k".to_owned(), Difference::Differs)]);
     scene.same("k").await;
-    scene.x.delete_object().bucket("x").key("k").send().await.expect("a delete marker");
+    scene.x.delete_object().bucket("shop-x").key("k").send().await.expect("a delete marker");
     assert_eq!(all(&scene).await, [("k".to_owned(), Difference::Orphan)]);
     scene.same("k").await;
     assert_eq!(all(&scene).await, [], "only versions that are not current, and all of them are known");
@@ -136,7 +152,7 @@ async fn a_canary_replaces_an_older_one_and_nothing_else() {
     let scene = Scene::new(settings, true).await;
     let beat = |by: &str, seq| Beat { by: by.into(), seq, at: SystemClock::shared().now().wall };
     let body = async || {
-        let got = scene.x.get_object().bucket("x").key("canary").send().await.expect("the canary");
+        let got = scene.x.get_object().bucket("shop-x").key("canary").send().await.expect("the canary");
         String::from_utf8(got.body.collect().await.expect("a body").to_vec()).expect("text")
     };
     scene.bucket.write_canary(&beat("me", 1)).await.expect("the first");

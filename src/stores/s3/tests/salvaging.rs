@@ -100,11 +100,11 @@ async fn fb2_what_was_lost_is_found_and_brought_over_where_nobody_wrote() {
     put(&scene, "fought", b"two of x").await;
     put(&scene, "new", b"new").await;
     for name in ["removed", "late"] {
-        scene.x.delete_object().bucket("x").key(name).send().await.expect("a removal");
+        scene.x.delete_object().bucket("shop-x").key(name).send().await.expect("a removal");
     }
     // After the promotion.
     for (name, body) in [("written in y", "y"), ("fought", "two of y"), ("y's own", "y")] {
-        let put = scene.y.put_object().bucket("y").key(name).body(ByteStream::from(body.as_bytes().to_vec()));
+        let put = scene.y.put_object().bucket("shop-y").key(name).body(ByteStream::from(body.as_bytes().to_vec()));
         put.send().await.expect("a put");
     }
     let rest = Then(&scene.pages, BTreeMap::from([(key("late"), late(7_000)), (key("kept"), late(8_000))]));
@@ -158,7 +158,7 @@ async fn a_comparison_tells_what_differs_and_not_whose_it_is() {
         put(&scene, name, b"one").await;
     }
     for (name, body) in [("same", "one"), ("other", "two"), ("extra", "one")] {
-        let put = scene.y.put_object().bucket("y").key(name).body(ByteStream::from(body.as_bytes().to_vec()));
+        let put = scene.y.put_object().bucket("shop-y").key(name).body(ByteStream::from(body.as_bytes().to_vec()));
         put.send().await.expect("a put");
     }
     let mut kept = Kept::default();

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use plimsoll::stores::End;
 use plimsoll::stores::contract::IamPolicy;
-use plimsoll::stores::s3::operations::{CANARY_X, COPY_X, OF_REPLICATE, OPERATIONS, READ_X, hole};
+use plimsoll::stores::s3::operations::{
+    CANARY_X, COPY_X, FAILURES, OF_OBSERVE, OF_REPLICATE, OPERATIONS, READ_X, hole,
+};
 use serde_json::Value as Json;
 
 use super::{method, sources};
@@ -38,6 +40,7 @@ const ALL: &[&str] = &[
     "GetBucketReplication",
     "GetBucketTagging",
     "GetBucketVersioning",
+    "GetMetricData",
     "GetMultiRegionAccessPoint",
     "GetMultiRegionAccessPointRoutes",
     "GetObject",
@@ -105,6 +108,13 @@ const OF_BUCKETS: &[&str] = &[
     "s3:PutReplicationConfiguration",
 ];
 
+/// Every policy, as shipped, once.
+pub(super) fn shipped() -> Vec<&'static IamPolicy> {
+    let mut all: Vec<&IamPolicy> = OF_REPLICATE.iter().collect();
+    all.extend(OF_OBSERVE.iter().filter(|policy| OF_REPLICATE.iter().all(|other| other.role != policy.role)));
+    all
+}
+
 /// The operations that the code of the kind calls: `client.head_bucket()`.
 fn called() -> BTreeSet<&'static str> {
     let mut text = String::new();
@@ -136,7 +146,9 @@ pub(super) fn grants(text: &str) -> BTreeSet<(String, String)> {
 fn resource(action: &str, policy: &IamPolicy) -> String {
     match (action.split(':').next(), policy.hole) {
         // EventBridge is looked at as a whole: which rule it is, is what is asked.
-        (Some("events"), _) => "*".into(),
+        (Some("events" | "cloudwatch"), _) => "*".into(),
+        // The queue of what was not replicated may be in either region.
+        (Some("sqs"), _) if policy.role == FAILURES => "arn:aws:sqs:*:ACCOUNT:QUEUE".into(),
         (Some("sqs"), _) => "arn:aws:sqs:REGION_Y:ACCOUNT:QUEUE".into(),
         (_, hole::ACCESS_POINT) => "arn:aws:s3::ACCOUNT:accesspoint/ACCESS_POINT".into(),
         (_, hole::CANARY) => "arn:aws:s3:::BUCKET/CANARY_KEY".into(),
@@ -161,7 +173,7 @@ fn the_table_of_operations_is_what_the_code_calls() {
 
 #[test]
 fn ia3_the_policies_grant_the_table_and_nothing_else() {
-    for shipped in OF_REPLICATE {
+    for shipped in shipped() {
         let mut wanted = BTreeSet::new();
         for operation in OPERATIONS.iter().filter(|operation| operation.role == shipped.role) {
             assert!(operation.end == shipped.end, "{operation:?}");
@@ -180,9 +192,11 @@ fn ia3_the_policies_grant_the_table_and_nothing_else() {
 
 #[test]
 fn ia4_prod_x_is_not_written_but_for_the_canary() {
-    for shipped in OF_REPLICATE.iter().filter(|policy| policy.end == End::Primary && policy.role != CANARY_X) {
+    for shipped in shipped().into_iter().filter(|policy| policy.end == End::Primary && policy.role != CANARY_X) {
         let reads = |action: &str| {
-            ["s3:Get", "s3:List", "events:Describe", "events:List"].iter().any(|v| action.starts_with(v))
+            ["s3:Get", "s3:List", "events:Describe", "events:List", "cloudwatch:Get"]
+                .iter()
+                .any(|v| action.starts_with(v))
         };
         assert!(grants(shipped.text).iter().all(|(action, _)| reads(action)), "{}", shipped.text);
     }

@@ -36,13 +36,32 @@ impl Role {
     }
 }
 
-/// A table in the configuration.
+/// A bucket and its standby in the configuration; what is not named here goes into [`StoreSpec::more`].
+#[derive(Debug, Clone)]
+pub struct BucketSpec {
+    /// The bucket in prodX.
+    pub bucket: String,
+    /// The bucket in prodY.
+    pub standby_bucket: String,
+    /// The queue in prodY that tells of its changes.
+    pub queue_url: String,
+    /// The queue in prodY for what that one gave up.
+    pub dead_letter_queue_url: Option<String>,
+    /// `auto`, `server-side` or `stream`; the daemon's default when absent.
+    pub transfer: Option<String>,
+    /// `current` or `history`; the daemon's default when absent.
+    pub versions: Option<String>,
+}
+
+/// A table or a bucket in the configuration.
 #[derive(Debug, Clone)]
 pub struct StoreSpec {
     /// The store's id.
     pub id: String,
     /// `replicate` or `observe`.
     pub mode: String,
+    /// The bucket, of a store of kind `s3`; every other one is a table.
+    pub bucket: Option<BucketSpec>,
     /// The table in prodX, and in prodY unless `standby_table` is given.
     pub table: String,
     /// The table in prodY, when it has another name.
@@ -59,6 +78,7 @@ impl StoreSpec {
         Self {
             id: name.into(),
             mode: "replicate".into(),
+            bucket: None,
             table: name.into(),
             standby_table: None,
             rpo: None,
@@ -69,6 +89,70 @@ impl StoreSpec {
     /// The same, of a global table.
     pub fn global(name: &str) -> Self {
         Self { mode: "observe".into(), ..Self::table(name) }
+    }
+
+    /// A store of kind `s3`: the events of `bucket` come through `queue_url`.
+    pub fn bucket(id: &str, bucket: &str, standby_bucket: &str, queue_url: &str) -> Self {
+        let bucket = BucketSpec {
+            bucket: bucket.into(),
+            standby_bucket: standby_bucket.into(),
+            queue_url: queue_url.into(),
+            dead_letter_queue_url: None,
+            transfer: None,
+            versions: None,
+        };
+        Self { bucket: Some(bucket), ..Self::table(id) }
+    }
+
+    /// The same store with this way of carrying bytes over.
+    #[must_use]
+    pub fn with_transfer(mut self, transfer: &str) -> Self {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.transfer = Some(transfer.into());
+        }
+        self
+    }
+
+    /// The same store, all versions of whose objects are carried over, or the current ones.
+    #[must_use]
+    pub fn with_versions(mut self, versions: &str) -> Self {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.versions = Some(versions.into());
+        }
+        self
+    }
+
+    /// The same store with a queue for what its queue gives up.
+    #[must_use]
+    pub fn with_dead_letters(mut self, queue_url: &str) -> Self {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.dead_letter_queue_url = Some(queue_url.into());
+        }
+        self
+    }
+
+    /// The same store with more lines in its section.
+    #[must_use]
+    pub fn with_more(mut self, more: &str) -> Self {
+        self.more = more.into();
+        self
+    }
+
+    /// What its section says besides its objective and more.
+    fn section(&self) -> String {
+        let mut lines = vec![("id", self.id.as_str())];
+        if let Some(bucket) = &self.bucket {
+            lines.extend([("kind", "s3"), ("mode", &self.mode), ("bucket", &bucket.bucket)]);
+            lines.extend([("standby_bucket", bucket.standby_bucket.as_str()), ("queue_url", &bucket.queue_url)]);
+            lines.extend(bucket.dead_letter_queue_url.as_deref().map(|url| ("dead_letter_queue_url", url)));
+            lines.extend(bucket.transfer.as_deref().map(|transfer| ("transfer", transfer)));
+            lines.extend(bucket.versions.as_deref().map(|versions| ("versions", versions)));
+        } else {
+            lines.extend([("kind", "dynamodb"), ("mode", &self.mode), ("table", &self.table)]);
+            lines.extend(self.standby_table.as_deref().map(|table| ("standby_table", table)));
+        }
+        let lines: Vec<String> = lines.into_iter().map(|(name, value)| format!("{name} = {}", quoted(value))).collect();
+        lines.join("\n")
     }
 
     /// The same store with its own objective.
@@ -131,11 +215,7 @@ impl ConfigSpec {
         line(format!("tokens_file = {}", quoted(&tokens_file.to_string_lossy())));
         for store in &self.stores {
             line("\n[[store]]".into());
-            line(format!("id = {}\nkind = \"dynamodb\"\nmode = {}", quoted(&store.id), quoted(&store.mode)));
-            line(format!("table = {}", quoted(&store.table)));
-            if let Some(table) = &store.standby_table {
-                line(format!("standby_table = {}", quoted(table)));
-            }
+            line(store.section());
             if let Some(rpo) = &store.rpo {
                 line(format!("rpo = {}", quoted(rpo)));
             }
@@ -281,6 +361,19 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_bucket_has_a_section_of_its_own_kind() {
+        let store = StoreSpec::bucket("media", "x-media", "y-media", "http://127.0.0.1:2/0/q");
+        let store =
+            store.with_transfer("stream").with_dead_letters("http://127.0.0.1:2/0/d").with_more("receivers = 2");
+        let x = Endpoint::new("http://127.0.0.1:1", "us-east-1");
+        let text = ConfigSpec::new(&x, &x, vec![store]).to_toml(9, Path::new("/i"), Path::new("/t"));
+        let expected = "[[store]]\nid = \"media\"\nkind = \"s3\"\nmode = \"replicate\"\nbucket = \"x-media\"\n\
+                        standby_bucket = \"y-media\"\nqueue_url = \"http://127.0.0.1:2/0/q\"\n\
+                        dead_letter_queue_url = \"http://127.0.0.1:2/0/d\"\ntransfer = \"stream\"\nreceivers = 2\n";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

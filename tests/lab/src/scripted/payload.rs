@@ -47,6 +47,9 @@ impl Spoil {
 /// The longest frame of a spoilt body.
 const FRAME: usize = 64 << 10;
 
+/// Between the last bytes and the cut.
+const BEFORE_THE_CUT: Duration = Duration::from_millis(20);
+
 type Rest = Box<dyn Iterator<Item = Bytes> + Send + Sync>;
 
 /// The body of an answer.
@@ -103,6 +106,10 @@ impl Spoiling {
         {
             let keep = usize::try_from(cut - self.at).unwrap_or_default();
             if keep == 0 {
+                // A moment, so that what came before the cut is on its way.
+                let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(BEFORE_THE_CUT)));
+                self.pieces.push_front(piece);
+                ready!(sleep.as_mut().poll(context));
                 return Poll::Ready(Some(Err(NoAnswer)));
             }
             self.pieces.push_front(piece.slice(keep..));

@@ -46,6 +46,15 @@ pub struct BodyDigest {
 }
 
 impl BodyDigest {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self {
+            size: bytes.len() as u64,
+            crc64: crc_fast::checksum(CrcAlgorithm::Crc64Nvme, bytes),
+            crc32c: crc_fast::crc32_iscsi(bytes),
+        }
+    }
+
     /// 32 hexadecimal digits, where S3 has an MD5: nothing may compute with an ETag, and this is much cheaper.
     pub(super) fn etag(self) -> String {
         format!("{:016x}{:08x}{:08x}", self.crc64, self.crc32c, self.size & 0xffff_ffff)

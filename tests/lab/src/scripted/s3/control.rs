@@ -41,7 +41,8 @@ impl NewObject {
     }
 
     fn of(content: Content) -> Self {
-        let about = Description { storage_class: "STANDARD".to_owned(), ..Description::default() };
+        let mut about = Description { storage_class: "STANDARD".to_owned(), ..Description::default() };
+        about.headers.insert("content-type".to_owned(), "binary/octet-stream".to_owned());
         Self { content, about, checksum: Some(ChecksumAlgorithm::Crc64Nvme), parts: Vec::new() }
     }
 

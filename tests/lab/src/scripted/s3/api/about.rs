@@ -189,7 +189,7 @@ pub(super) fn annotation(space: &Space, request: Request) -> Result<Answer, AwsE
 pub(super) fn attributes(space: &Space, request: &Request) -> Result<Answer, AwsError> {
     let (stored, shown, at) = found(space, request)?;
     super::objects::readable(request, &stored, false)?;
-    let asked = request.header("x-amz-object-attributes").unwrap_or_default();
+    let asked = request.list("x-amz-object-attributes");
     let wants = |name: &str| asked.split(',').any(|one| one.trim() == name);
     let mut xml = Writer::new("GetObjectAttributesResponse");
     if wants("ETag") {

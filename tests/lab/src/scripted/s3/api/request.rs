@@ -133,6 +133,12 @@ impl Request {
         std::str::from_utf8(self.headers.get(name)?.as_bytes()).ok()
     }
 
+    /// A header that may come several times, as one list.
+    pub(super) fn list(&self, name: &str) -> String {
+        let values = self.headers.get_all(name).into_iter();
+        values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect::<Vec<_>>().join(",")
+    }
+
     /// The body as text.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.frames.concat()).into_owned()
@@ -180,6 +186,8 @@ impl Request {
             });
             about.headers.extend(value.filter(|value| !value.is_empty()).map(|value| (name.to_owned(), value)));
         }
+        // What a client leaves out is kept as this.
+        about.headers.entry("content-type".to_owned()).or_insert_with(|| "binary/octet-stream".to_owned());
         for (name, value) in &self.headers {
             if let Some(name) = name.as_str().strip_prefix("x-amz-meta-") {
                 about.metadata.insert(name.to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned());
