@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::change::{Examination, SourceTime, Stamp, StoreId};
+use crate::change::{Examination, Stamp, StoreId};
 
 /// How far a copy or a verification of what exists is.
 #[derive(Debug, Clone, PartialEq, Eq)]

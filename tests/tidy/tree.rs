@@ -107,6 +107,7 @@ fn is_test(path: &str) -> bool {
     let file = path.rsplit('/').next().unwrap_or(path);
     !path.starts_with("src/")
         || path.contains("/tests/")
+        || path.contains("/testing/")
         || matches!(file, "tests.rs" | "testing.rs")
         || file.ends_with("_tests.rs")
 }

@@ -64,7 +64,7 @@ fn each_mistake_of_a_bucket() {
         ("kms_key = \"1234abcd-12ab\"", "kms_key: not the ARN of a key"),
         ("exclude = [\"big\"]", "\"big\" is no class of objects"),
         ("prefix = \"in/\"\ncanary_key = \"canary\"", "write canary_key = \"in/plimsoll-canary\""),
-        ("visibility = \"29s\"", "visibility: shorter than \"30s\""),
+        ("visibility = \"1s\"", "visibility: shorter than \"2s\""),
         ("poll_wait = \"2500ms\"", "poll_wait: not a whole number of seconds"),
         ("poll_wait = \"21s\"", "poll_wait: longer than \"20s\""),
         ("max_certify_age = \"12h\"", "max_certify_age 12h is not longer than reconcile_every 12h"),

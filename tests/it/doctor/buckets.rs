@@ -52,6 +52,7 @@ impl Side {
             .build();
         let target = aws_sdk_eventbridge::types::Target::builder()
             .id("1")
+            .role_arn("arn:aws:iam::000000000000:role/events")
             .arn(target)
             .retry_policy(retry)
             .dead_letter_config(aws_sdk_eventbridge::types::DeadLetterConfig::builder().arn(dead).build())

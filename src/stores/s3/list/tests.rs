@@ -1,3 +1,5 @@
+//! A page of both listings and what is remembered, put together.
+
 use super::page::{Version, Versions as Listed};
 use super::*;
 use crate::change::SourceTime;

@@ -1,3 +1,5 @@
+//! The join of listings and memory equals a comparison of sets, whatever the pages, the parts and the place it goes on from.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
