@@ -144,7 +144,7 @@ impl Driver {
         {
             self.missed(suspect.at);
         }
-        if !mark.walked || mark.told || self.course().certified.is_none() {
+        if !mark.walked || mark.told || self.course().certified.is_none() || self.excused(key) {
             return;
         }
         if mark.below {
@@ -175,11 +175,11 @@ impl Driver {
     }
 
     fn on_refused(&mut self, key: &Key, refusal: Refusal, now: Stamp) {
-        self.convict(key, now);
         let Refusal { class, why, bytes, excluded } = refusal;
         if excluded {
             return self.on_same(key, &Same::default(), Some((class.to_owned(), bytes)), now);
         }
+        self.convict(key, now);
         let Some(mark) = self.marks.get(key) else { return };
         if self.marks.moved(key) {
             // Of another state of it than there is now.
@@ -208,6 +208,12 @@ impl Driver {
     pub(super) fn untally(&mut self, refused: &Refused) {
         less(&mut self.course_mut().refused, &refused.class, refused.bytes);
         self.pending.decision();
+    }
+
+    /// The configuration said that it need not be the same: that it was not is no surprise.
+    pub(super) fn excused(&self, key: &Key) -> bool {
+        let excluded = |known: Option<KnownRecord>| known.is_some_and(|known| known.excluded.is_some());
+        !self.course().excluded.is_empty() && self.pages().record(key).is_ok_and(excluded)
     }
 
     /// What the next look at a key is to know.
