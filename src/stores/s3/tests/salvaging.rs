@@ -152,7 +152,7 @@ async fn fb2_what_was_lost_is_found_and_brought_over_where_nobody_wrote() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_comparison_tells_what_differs_and_not_whose_it_is() {
+async fn fb2_a_comparison_tells_what_differs_and_not_whose_it_is() {
     let scene = Scene::new(settings(Transfer::Stream), true).await;
     for name in ["same", "other", "missing"] {
         put(&scene, name, b"one").await;
