@@ -45,7 +45,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The same for stores that are made the same key by key; what a driver is given is the same.
     (
         "converge",
-        &["change", "promote::CatchUp", "promote::Flow", "replicate", "seams", "stores", "supervise", "watermark"],
+        &[
+            "change",
+            "promote::CatchUp",
+            "promote::Flow",
+            "promote::Step",
+            "replicate",
+            "seams",
+            "stores",
+            "supervise",
+            "watermark",
+        ],
     ),
     // The same for stores that AWS replicates; what a driver is given is the same.
     (
