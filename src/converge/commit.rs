@@ -87,7 +87,7 @@ impl Driver {
 
     /// Marks that outlived a commit are written; with `all`, every one.
     fn save_marks(&mut self, all: bool) {
-        for (key, before) in self.marks.to_save(all) {
+        for (key, before) in self.marks.take_rows(all) {
             let row = self.dirty_row(&key);
             self.pending.put(row, &before.record());
             if before.saved.due != Some(before.since) {

@@ -132,7 +132,7 @@ impl Holds {
     }
 
     /// The holds to renew now, at most `most`: a third of `visibility` has passed.
-    pub(super) fn to_renew(&mut self, now: Duration, visibility: Duration, most: usize) -> Vec<(Ticket, Receipt)> {
+    pub(super) fn due_renewals(&mut self, now: Duration, visibility: Duration, most: usize) -> Vec<(Ticket, Receipt)> {
         let mut receipts = Vec::new();
         for (ticket, held) in &mut self.held {
             if receipts.len() == most {
@@ -158,7 +158,7 @@ impl Holds {
     }
 
     /// Messages that the channel will take away from us before long: each is sent again and then left.
-    pub(super) fn to_requeue(&mut self, now: Duration, hold_most: Duration) -> Vec<(Ticket, Message)> {
+    pub(super) fn due_requeues(&mut self, now: Duration, hold_most: Duration) -> Vec<(Ticket, Message)> {
         let most = hold_most * REQUEUE_AFTER.0 / REQUEUE_AFTER.1;
         let mut found = Vec::new();
         for (ticket, held) in &mut self.held {

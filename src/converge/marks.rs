@@ -388,7 +388,7 @@ impl Marks {
 
     /// Keys to write with this commit: those that outlived the last one; with `all`, every one. What is returned counts as
     /// written: a failed commit is written again as it was.
-    pub(super) fn to_save(&mut self, all: bool) -> Vec<(Key, Dirty)> {
+    pub(super) fn take_rows(&mut self, all: bool) -> Vec<(Key, Dirty)> {
         let fresh = std::mem::take(&mut self.fresh);
         let mut keys = std::mem::take(&mut self.aged);
         if all {

@@ -53,7 +53,7 @@ impl Pages {
     }
 
     /// A page of what is known after a key, and the last key of it if there may be more behind it.
-    fn page(&self, after: Option<&Key>, most: usize) -> Result<(Vec<(Key, Value)>, Option<Key>), StoreError> {
+    fn page(&self, after: Option<&Key>, most: usize) -> Result<KnownPage, StoreError> {
         let row = after.map(|key| Row::Known { store: self.store.clone(), key: key.clone() });
         let rows = self.index.range(&Prefix::known(&self.store), row.as_ref(), most).map_err(|e| self.bad(e))?;
         let full = rows.len() == most;

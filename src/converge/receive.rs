@@ -214,7 +214,7 @@ impl Driver {
         }
         self.next_renewal = now.mono + Duration::from_secs(1).min(self.tempo.visibility / 12);
         loop {
-            let held = self.holds.to_renew(now.mono, self.tempo.visibility, BATCH);
+            let held = self.holds.due_renewals(now.mono, self.tempo.visibility, BATCH);
             if held.is_empty() {
                 break;
             }
@@ -256,7 +256,7 @@ impl Driver {
     }
 
     pub(super) fn start_requeues(&mut self, now: Stamp) {
-        for (ticket, message) in self.holds.to_requeue(now.mono, self.tempo.hold_most) {
+        for (ticket, message) in self.holds.due_requeues(now.mono, self.tempo.hold_most) {
             let store = Arc::clone(&self.store);
             self.events.push(Box::pin(async move {
                 let result = Self::converge(&store).requeue(&message).await;

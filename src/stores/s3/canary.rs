@@ -43,7 +43,7 @@ fn text(beat: &Beat) -> String {
 /// The canary of a text; `None`: it is none.
 fn beat_of(text: &[u8]) -> Option<SeenBeat> {
     let body: Body = serde_json::from_slice(text).ok()?;
-    (body.plimsoll == CANARY).then(|| Beat { by: body.by, seq: body.seq, at: SourceTime(body.at) })
+    (body.plimsoll == CANARY).then_some(Beat { by: body.by, seq: body.seq, at: SourceTime(body.at) })
 }
 
 /// What stands under the key of a canary.

@@ -10,6 +10,7 @@
 //!
 //! Which version became which is remembered, the newest thousand; without that memory both lists are laid side by side.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
@@ -319,9 +320,9 @@ impl Bucket {
                         // Each is looked at once: there may be very many of one size.
                         for (end, version) in [(End::Source, one), (End::Target, other)] {
                             let place = (end == End::Source, label(version));
-                            if !looked.contains_key(&place) {
+                            if let Entry::Vacant(unseen) = looked.entry(place) {
                                 let id = version.mark.version.as_deref();
-                                looked.insert(place, self.head(end, spot.key, name, id).await?);
+                                unseen.insert(self.head(end, spot.key, name, id).await?);
                             }
                         }
                         let both = (looked.get(&(true, label(one))), looked.get(&(false, label(other))));

@@ -213,7 +213,7 @@ impl Bucket {
         let answer = sent.map_err(|error| self.failed(&error, true, "CreateMultipartUpload", freight.key))?;
         let upload = answer.upload_id().ok_or_else(|| self.says_nothing("CreateMultipartUpload", freight.key))?;
         let composite = answer.checksum_type().map(|kind| *kind == ChecksumType::Composite);
-        Ok((upload.to_owned(), wanted.as_answered(composite)))
+        Ok((upload.to_owned(), wanted.with_answer(composite)))
     }
 
     /// The parts that S3 has of an upload.

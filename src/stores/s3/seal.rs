@@ -42,7 +42,7 @@ impl Seal {
     }
 
     /// What S3 says that it will make: where it is not what was asked for there is nothing to compare.
-    pub(super) fn as_answered(mut self, composite: Option<bool>) -> Self {
+    pub(super) fn with_answer(mut self, composite: Option<bool>) -> Self {
         if composite == Some(true) {
             self.whole = false;
         } else if composite == Some(false) {
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!((lost.algorithm.as_deref(), lost.of_parts, lost.whole), (Some("CRC64NVME"), false, false));
         let single = Seal::of(Some(&checksum("SHA256", "x", false)), false);
         assert_eq!((single.algorithm.as_deref(), single.whole), (Some("CRC64NVME"), false), "S3 makes none of parts");
-        assert!(!whole.as_answered(Some(true)).whole, "S3 makes another one than was asked for");
+        assert!(!whole.with_answer(Some(true)).whole, "S3 makes another one than was asked for");
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl Board {
         for (id, held) in &self.held {
             all.extend(held.open.iter().map(|failure| (held.looked, id.clone(), failure.clone())));
         }
-        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all.sort_by_key(|found| found.0);
         all.truncate(LOOKS);
         let looks = all.into_iter().map(async |(_, id, failure)| (arrival(reach, &failure).await, id, failure));
         // Made before they are awaited: a closure held over an await is not `Send` for every lifetime.

@@ -348,14 +348,11 @@ impl Replicated {
             }
             Err(error) => measured.trouble = Some(error.chain()),
         }
-        match failed {
-            Some(Ok(points)) => {
-                measured.counted = Some(now);
-                measured.failed = metric::failed(&points);
-                measured.x_answered = true;
-            }
-            // What was counted before still happened.
-            Some(Err(_)) | None => {}
+        // Without an answer: what was counted before still happened.
+        if let Some(Ok(points)) = failed {
+            measured.counted = Some(now);
+            measured.failed = metric::failed(&points);
+            measured.x_answered = true;
         }
         *self.metric.lock().unwrap_or_else(PoisonError::into_inner) = measured.clone();
         measured

@@ -32,6 +32,7 @@ impl WireRequest {
 }
 
 /// What happens on the connection.
+#[expect(clippy::large_enum_variant, reason = "nearly every reply is an answer, and none is kept")]
 pub(crate) enum Reply {
     /// An answer.
     Answer(hyper::Response<Payload>),

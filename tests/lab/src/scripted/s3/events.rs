@@ -188,8 +188,7 @@ pub fn form_encoded(key: &str) -> String {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' | b'/' => out.push(char::from(byte)),
             b' ' => out.push('+'),
             other => {
-                // A string takes everything.
-                let _ = write!(out, "%{other:02X}");
+                write!(out, "%{other:02X}").expect("a string takes everything");
             }
         }
         out

@@ -33,9 +33,8 @@ pub(super) fn parse(text: &str) -> Option<Element> {
     while let Some(start) = rest.find('<') {
         let (before, tag) = rest.split_at(start);
         open.last_mut()?.text.push_str(&unescaped(before));
-        let end = tag.find('>')?;
-        let inside = &tag[1..end];
-        rest = &tag[end + 1..];
+        let (inside, behind) = tag.strip_prefix('<')?.split_once('>')?;
+        rest = behind;
         if inside.starts_with(['?', '!']) {
             continue;
         }
@@ -65,11 +64,13 @@ pub(super) fn first(document: &str, name: &str) -> Option<String> {
 fn unescaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(start) = rest.find('&') {
-        out.push_str(&rest[..start]);
-        let entity = &rest[start..];
-        let Some(end) = entity.find(';') else { break };
-        let name = &entity[1..end];
+    while let Some((before, entity)) = rest.split_once('&') {
+        out.push_str(before);
+        let Some((name, behind)) = entity.split_once(';') else {
+            out.push('&');
+            rest = entity;
+            break;
+        };
         let number = name.strip_prefix("#x").map(|hex| u32::from_str_radix(hex, 16));
         let number = number.or_else(|| name.strip_prefix('#').map(str::parse));
         match (name, number) {
@@ -79,9 +80,9 @@ fn unescaped(text: &str) -> String {
             ("quot", _) => out.push('"'),
             ("apos", _) => out.push('\''),
             (_, Some(Ok(number))) => out.extend(char::from_u32(number)),
-            _ => out.push_str(&entity[..=end]),
+            _ => out.extend(["&", name, ";"]),
         }
-        rest = &entity[end + 1..];
+        rest = behind;
     }
     out.push_str(rest);
     out
@@ -96,7 +97,7 @@ pub(super) fn escaped(text: &str) -> String {
             '&' => out.push_str("&amp;"),
             '"' => out.push_str("&quot;"),
             '\u{0}'..='\u{1f}' => {
-                let _ = write!(out, "&#x{:X};", u32::from(character));
+                write!(out, "&#x{:X};", u32::from(character)).expect("a string takes everything");
             }
             other => out.push(other),
         }

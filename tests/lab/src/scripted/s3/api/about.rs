@@ -88,8 +88,9 @@ pub(super) fn acl(space: &Space, request: &Request) -> Result<Answer, AwsError> 
     if request.op == "PutObjectAcl" {
         let told = request.description()?.acl;
         let text = request.text();
-        let grants = text.find("<AccessControlList>").zip(text.find("</AccessControlList>"));
-        let grants = grants.map(|(from, to)| text[from + "<AccessControlList>".len()..to].to_owned());
+        let grants =
+            text.split_once("<AccessControlList>").and_then(|(_, rest)| rest.split_once("</AccessControlList>"));
+        let grants = grants.map(|(grants, _)| grants.to_owned());
         return changed(space, request, "ObjectAcl:Put", 200, |stored| stored.about.acl = grants.or(told));
     }
     let (stored, _, _) = found(space, request)?;

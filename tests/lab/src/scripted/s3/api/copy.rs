@@ -15,11 +15,11 @@ fn invalid(words: impl Into<String>) -> AwsError {
     AwsError::new(400, "InvalidRequest", words)
 }
 
-/// The version that a copy reads, and its id when its bucket has versions.
-fn source(
-    space: &Space,
-    request: &Request,
-) -> Result<(Version, Arc<Stored>, Option<String>, String, String), AwsError> {
+/// A version, what it holds, its id when its bucket has versions, its bucket and its key.
+type Source = (Version, Arc<Stored>, Option<String>, String, String);
+
+/// The version that a copy reads.
+fn source(space: &Space, request: &Request) -> Result<Source, AwsError> {
     let named = request.header("x-amz-copy-source").unwrap_or_default();
     let (path, id) = named.split_once("?versionId=").map_or((named, None), |(path, id)| (path, Some(id)));
     let path = decoded(path, false).ok_or_else(|| invalid("The copy source cannot be decoded"))?;

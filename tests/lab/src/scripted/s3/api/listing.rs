@@ -71,7 +71,7 @@ pub(super) fn objects(space: &Space, request: &Request) -> Result<Answer, AwsErr
         let Some((version, stored)) = versions.last().and_then(|v| Some((v, v.stored.as_deref()?))) else { continue };
         let common = delimiter.and_then(|delimiter| {
             let rest = key.get(prefix.len()..)?;
-            Some(&key[..prefix.len() + rest.find(delimiter)? + delimiter.len()])
+            key.get(..prefix.len() + rest.find(delimiter)? + delimiter.len())
         });
         // What the page before this one told as a prefix is not told again.
         if common.is_some_and(|common| prefixes.last() == Some(&common) || after.starts_with(common)) {
