@@ -26,6 +26,9 @@ const ATTEMPTS: u32 = 5;
 /// What is settled and not durable yet, by key; `None`: nothing is left to know.
 pub(super) type Overlay = Arc<RwLock<BTreeMap<Key, Option<KnownRecord>>>>;
 
+/// Keys with what is known of them, and the last one if there may be more behind it.
+type KnownPage = (Vec<(Key, Value)>, Option<Key>);
+
 /// The notebook of one store.
 #[derive(Clone)]
 pub(super) struct Pages {

@@ -45,7 +45,7 @@ impl Bucket {
         };
         let target = self.head(End::Target, spot.key, name, None).await?;
         let source = self.head(End::Source, spot.key, name, None).await?;
-        let plan = plan(known.as_ref(), target.as_ref(), source.as_ref());
+        let plan = plan(known.as_ref(), target.as_ref(), source.as_ref(), &self.settings.carry);
         if plan != Plan::Copy {
             self.give_up_noted(spot, name).await?;
         }
@@ -179,6 +179,7 @@ impl Bucket {
         if source.mark.size > self.hands.limits.whole || begun {
             return self.in_parts(freight, beside, false, spot.notebook).await;
         }
+        self.give_up_noted(spot, freight.name).await?;
         let copied = self.copy_whole(freight).await;
         self.note_slow(spot, source, copied).await
     }
@@ -191,12 +192,14 @@ impl Bucket {
         let checksum = source.checksum.as_ref();
         let parts_told = checksum.is_some_and(|checksum| checksum.composite);
         if source.mark.size == 0 || (source.mark.size <= self.hands.body_most(self.settings.part_size) && !parts_told) {
+            self.give_up_noted(spot, freight.name).await?;
             return self.stream_whole(freight).await;
         }
         // A checksum that S3 makes of whole bodies only is kept, and proves the copy, only in one piece.
         let whole_only = checksum.is_some_and(|c| !c.composite && !Seal::of(Some(c), false).whole);
         let begun = Work::read(spot.notebook.work(spot.key)?).is_some_and(|work| work.says(source));
         if whole_only && source.mark.size <= self.hands.limits.whole && !begun {
+            self.give_up_noted(spot, freight.name).await?;
             let passed = self.pass_whole(freight).await;
             return self.note_slow(spot, source, passed).await;
         }
@@ -215,8 +218,8 @@ impl Bucket {
         copied
     }
 
-    /// Gives up the upload that is noted: its object is not to be copied any more.
-    async fn give_up_noted(&self, spot: Spot<'_>, name: &str) -> Result<(), Stop> {
+    /// Gives up the upload that is noted: its object is not to be copied any more, or not in parts.
+    pub(super) async fn give_up_noted(&self, spot: Spot<'_>, name: &str) -> Result<(), Stop> {
         if let Some(work) = Work::read(spot.notebook.work(spot.key)?)
             && let Some(upload) = work.upload()
         {

@@ -90,6 +90,14 @@ fn encryption(source: &Object, carry: &Carry) -> Option<ServerSideEncryption> {
     source.encrypted.as_deref().map(ServerSideEncryption::from)
 }
 
+/// Whether the standby's object has the class and the encryption that a copy of the source's would have.
+pub(super) fn wears(source: &Object, target: &Object, carry: &Carry) -> bool {
+    let wanted = class(source.class.as_deref(), carry.storage_class.as_deref());
+    let encrypted = encryption(source, carry).is_none_or(|wanted| target.encrypted.as_deref() == Some(wanted.as_str()));
+    wanted.as_ref().map(StorageClass::as_str) == target.class.as_deref().filter(|class| *class != "STANDARD")
+        && encrypted
+}
+
 /// Says, in any request that writes an object, what S3 copies by no way of its own.
 macro_rules! dressed {
     ($request:expr, $dress:expr) => {{
@@ -159,6 +167,23 @@ mod tests {
         assert_eq!(class(Some("OUTPOSTS"), None), None);
         assert_eq!(class(Some("STANDARD_IA"), Some("GLACIER_IR")), Some(StorageClass::GlacierIr));
         assert_eq!(class(Some("STANDARD_IA"), Some("STANDARD")), None);
+    }
+
+    #[test]
+    fn a_copy_that_would_be_of_another_class_or_encryption_does_not_wear_it() {
+        let of = |class: &str, encrypted: &str| Object {
+            class: Some(class.into()),
+            encrypted: Some(encrypted.into()),
+            ..Object::default()
+        };
+        let plain = Object::default();
+        assert!(wears(&plain, &of("STANDARD", "AES256"), &carry()));
+        assert!(!wears(&of("STANDARD_IA", "AES256"), &plain, &carry()));
+        assert!(wears(&of("STANDARD_IA", "AES256"), &of("STANDARD_IA", "aws:kms"), &carry()), "as its bucket says");
+        let configured = Carry { storage_class: Some("GLACIER_IR".into()), kms_key: Some("arn:y".into()), ..carry() };
+        assert!(wears(&plain, &of("GLACIER_IR", "AES256"), &configured));
+        assert!(!wears(&of("STANDARD", "aws:kms"), &of("GLACIER_IR", "AES256"), &configured));
+        assert!(wears(&of("STANDARD", "aws:kms"), &of("GLACIER_IR", "aws:kms"), &configured));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::copy::Onto;
 use super::keys::unquoted;
 use super::known::{Known, Mark, Pair, bare};
 use super::look::End;
+use super::multipart::Work;
 use super::object::{Beside, Object, instant};
 use super::refusal::Stop;
 use super::same::same_bytes;
@@ -101,8 +102,10 @@ impl Bucket {
     pub(super) async fn settle_versions(&self, spot: Spot<'_>, name: &str) -> Result<Same, Stop> {
         let target = self.head(End::Target, spot.key, name, None).await?;
         let source = self.versions_of(End::Source, spot.key, name).await?;
+        let noted: Option<Chapter> = spot.notebook.work(spot.key)?.and_then(|body| Chapter::deserialize(body).ok());
         let Some(newest) = source.last() else {
             self.surely_gone(spot.key, name).await?;
+            self.give_up_part(name, noted.and_then(|noted| noted.part)).await;
             let Some(target) = target else { return Ok(Same::default()) };
             self.remove(spot.key, name, &target.mark).await?;
             return Ok(Same { did: Did::Removed, ..Same::default() });
@@ -111,7 +114,6 @@ impl Bucket {
             true => None,
             false => spot.notebook.known(spot.key)?.as_ref().and_then(Known::read).filter(|k| !k.versions.is_empty()),
         };
-        let noted: Option<Chapter> = spot.notebook.work(spot.key)?.and_then(|body| Chapter::deserialize(body).ok());
         let chapter = match (noted, &known) {
             (Some(noted), _) if !spot.afresh => noted,
             (noted, Some(known)) => Chapter { versions: known.versions.clone(), part: noted.and_then(|n| n.part) },
@@ -128,6 +130,12 @@ impl Bucket {
         let todo = todo(&source, &pairs, target.is_some(), current);
         let again = (todo.again != Again::No).then_some(newest);
         let order: Vec<&Version> = todo.missing.iter().copied().chain(again).collect();
+        // Parts of a version that is not the next one are of no use.
+        let part = within.notebook.work(spot.key)?;
+        let next = order.first().filter(|next| !next.marker);
+        if Work::read(part.clone()).is_some_and(|work| !next.is_some_and(|next| work.is_of(&next.mark))) {
+            self.give_up_part(name, part).await;
+        }
         let mut onto = Onto::of(target.as_ref());
         let settled = Same { made_at: newest.mark.modified, ..Same::default() };
         let mut passed = Passed { settled, last: None, pairs };
@@ -183,6 +191,13 @@ impl Bucket {
             return Err(Stop::Again);
         }
         self.known_of_versions(spot, name, newest, (known, target), passed).await
+    }
+
+    /// Gives up the upload of a version that is not to be copied any more.
+    async fn give_up_part(&self, name: &str, part: Option<Value>) {
+        if let Some(upload) = Work::read(part).as_ref().and_then(Work::upload) {
+            self.give_up(name, upload).await;
+        }
     }
 
     /// What is left to know, once what is current is the same.

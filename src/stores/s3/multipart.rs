@@ -71,6 +71,11 @@ impl Work {
         self.source == source.mark
     }
 
+    /// It is of this version of an object.
+    pub(super) fn is_of(&self, version: &Mark) -> bool {
+        (&self.source.version, &self.source.etag) == (&version.version, &version.etag)
+    }
+
     /// The upload, if it has one.
     pub(super) fn upload(&self) -> Option<&str> {
         self.upload.as_deref()

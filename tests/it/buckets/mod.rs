@@ -2,3 +2,8 @@
 
 mod first;
 mod fixture;
+mod hand;
+mod objects;
+mod scale;
+mod transfers;
+mod versions;

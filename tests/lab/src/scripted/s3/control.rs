@@ -244,6 +244,16 @@ impl S3<'_> {
         self.describe(bucket, key, "ObjectRestore:Completed", |stored| stored.restore = Some(done.to_owned()));
     }
 
+    /// The same of a version that need not be the current one.
+    #[track_caller]
+    pub fn finish_restore_of(&self, bucket: &str, key: &str, version_id: &str) {
+        let done = "ongoing-request=\"false\", expiry-date=\"Fri, 21 Dec 2035 00:00:00 GMT\"";
+        let (cell, now) = (self.cell(bucket), self.0.region.now());
+        let restored = |stored: &mut Stored| stored.restore = Some(done.to_owned());
+        let described = cell.lock().describe(key, Some(version_id), "ObjectRestore:Completed", now, restored);
+        described.unwrap_or_else(|error| panic!("{error}"));
+    }
+
     /// Aborts every upload of a bucket, as a lifecycle rule does: NoSuchUpload from now on. How many.
     #[track_caller]
     pub fn abort_uploads(&self, bucket: &str) -> usize {
