@@ -192,7 +192,12 @@ impl Driver {
     fn prove_drain(&mut self, at: SourceTime, now: Stamp) {
         let course = self.course_mut();
         course.drained = Some(course.drained.map_or(at, |have| have.max(at)));
-        (self.proved, self.last_progress) = (Some(now), Some(now));
+        self.last_progress = Some(now);
+        // It says nothing of what prodX has done since it answered last.
+        let lately = self.alive.filter(|alive| alive.mono < now.mono).unwrap_or(now);
+        if self.alive.is_some() && self.proved.is_none_or(|have| have.mono < lately.mono) {
+            self.proved = Some(lately);
+        }
         self.pending.proof(now.mono);
     }
 

@@ -232,7 +232,11 @@ impl Watch {
 }
 
 /// I1: what was committed at or before `watermark` and is not in the standby, in words.
-fn missing(history: &[Arc<ObjectChange>], standby: &BTreeMap<String, ObjectView>, watermark: SystemTime) -> Vec<String> {
+fn missing(
+    history: &[Arc<ObjectChange>],
+    standby: &BTreeMap<String, ObjectView>,
+    watermark: SystemTime,
+) -> Vec<String> {
     let mut keys: BTreeMap<&str, Vec<&ObjectChange>> = BTreeMap::new();
     for change in history {
         keys.entry(&change.key).or_default().push(change);

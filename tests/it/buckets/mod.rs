@@ -1,4 +1,8 @@
 //! The real daemon between two scripted regions with a bucket each, and a queue whose events come as the test says.
 
-mod fixture;
+mod events;
+mod fence;
 mod first;
+mod fixture;
+mod kills;
+mod queues;
