@@ -149,6 +149,7 @@ impl Driver {
                 self.drain.doubt(now.mono);
                 self.pending.decision();
                 if another {
+                    self.canaries.came = None;
                     let why = "the queue is another than before: what the old one held is lost".to_owned();
                     self.blind(before, why, now);
                 }
@@ -161,11 +162,11 @@ impl Driver {
     fn prove_path(&mut self, now: Stamp) {
         let settle = self.tempo.settle;
         let waits = self.tempo.beat_every.is_none();
+        let came = self.canaries.came.map(|(reach, _)| reach);
         let course = self.course_mut();
-        if course.path_proved.is_none()
-            && waits
-            && course.path_since.is_some_and(|since| now.wall.since(since) >= settle)
-        {
+        let Some(since) = course.path_since.filter(|_| course.path_proved.is_none()) else { return };
+        // A canary may come by before it is known which channel it came by.
+        if (waits && now.wall.since(since) >= settle) || came.is_some_and(|reach| since <= reach) {
             course.path_proved = Some(now.wall);
             self.pending.decision();
         }

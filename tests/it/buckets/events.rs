@@ -53,16 +53,15 @@ fn held(scene: &Scene, key: &str) -> Option<String> {
 async fn s3_13_an_event_later_than_the_allowance_takes_the_watermark_back() {
     let scene = Scene::new();
     let mut daemon = scene.start_ok().await;
-    scene.x.s3().twist(FaultRule::on("*").object("late").fault(EventTwist::Delay(Duration::from_secs(5))));
+    scene.x.s3().twist(FaultRule::on("*").object("late").fault(EventTwist::Delay(Duration::from_secs(7))));
     let before = SystemTime::now();
     scene.put("late", "x");
     // It is in prodX, and nobody knows: the watermark passes it, which is wrong.
     let passed = scene.proven(&mut daemon).await;
     assert!(held(&scene, "late").is_none(), "the event was not that late: {passed}");
-    let status = daemon
-        .reach(|status| status.watermark(UPLOADS).is_some_and(|w| w <= before + Duration::from_millis(500)))
-        .await;
-    assert!(coverage(&status, "delivery_seconds").as_u64().is_some_and(|d| (7..=12).contains(&d)), "{status}");
+    let back = |status: &Status| status.watermark(UPLOADS).is_some_and(|w| w <= before + Duration::from_millis(500));
+    let longer = |status: &Status| coverage(status, "delivery_seconds").as_u64().is_some_and(|d| (10..=20).contains(&d));
+    daemon.reach(|status| back(status) && longer(status)).await;
     scene.converge(&daemon).await;
     assert_eq!(daemon.violations().await, 1.0);
     // With the longer allowance it goes on, and is right from now on.
@@ -99,7 +98,7 @@ async fn s3_13_an_event_of_before_the_walk_is_no_violation_and_stretches_the_all
 #[tokio::test]
 async fn s3_1_late_doubled_and_reordered_events_are_harmless_within_the_allowance() {
     let jittered = EventRoute::to(EVENTS).delay(Duration::from_millis(200)).jitter(Duration::from_millis(900));
-    let scene = Scene::with(5, jittered, "server-side", "delivery = \"3s\"");
+    let scene = Scene::with(5, jittered, "server-side", "delivery = \"5s\"");
     let mut daemon = scene.start_ok().await;
     let watch = Watch::start(&scene, daemon.client());
     let twist = |p, twist| scene.x.s3().twist(FaultRule::on("*").probability(p).fault(twist));
@@ -285,7 +284,8 @@ async fn s3_10_lost_events_are_found_by_the_walk_and_counted() {
     assert!(held(&scene, "lost").is_none());
     verify(&mut daemon).await;
     scene.converge(&daemon).await;
-    assert_eq!(daemon.violations().await, 1.0, "told once");
+    let told = async || daemon.violations().await == 1.0;
+    assert!(came_true(LONG, told).await, "told once: {}", daemon.violations().await);
     let status = daemon.reach(|status| coverage(status, "untold") == 3).await;
     assert!(coverage(&status, "blind").is_null(), "{status}");
     // What a walk finds before its event comes is no loss.

@@ -87,7 +87,7 @@ async fn i3_a_message_outlives_a_process_that_is_killed_before_its_copy() {
 /// A stop gives back what is held: the next process has it at once.
 #[tokio::test]
 async fn s3_14_a_stop_gives_messages_back() {
-    let scene = Scene::with(21, EventRoute::to(EVENTS), "server-side", "visibility = \"5m\"");
+    let scene = Scene::with(21, EventRoute::to(EVENTS), "server-side", "visibility = \"40s\"");
     let mut daemon = scene.start_ok().await;
     let watch = Watch::start(&scene, daemon.client());
     scene.y.fault(FaultRule::on("CopyObject").times(8).fault(Fault::InternalError));
@@ -101,10 +101,11 @@ async fn s3_14_a_stop_gives_messages_back() {
     let left = scene.y.sqs().messages(EVENTS);
     assert!(!left.is_empty() && left.iter().all(|message| !message.hidden), "{left:?}");
     gate.open();
-    let mut daemon = scene.start().await;
+    let began = Instant::now();
+    let daemon = scene.start().await;
     scene.converge(&daemon).await;
     forgotten(&scene).await;
-    scene.proven(&mut daemon).await;
+    assert!(began.elapsed() < Duration::from_secs(35), "only when they came back by themselves: {:?}", began.elapsed());
     watch.truthful().await;
 }
 
@@ -177,10 +178,10 @@ async fn s3_f3_nothing_is_proved_of_a_prod_x_that_hangs() {
 const STRAY: Duration = Duration::from_millis(150);
 
 /// Short, because a life is short and begins with waiting for the writes of the last one.
-const RHYTHM: &str = r#"attempt_timeout = "300ms"
-transfer_timeout = "300ms"
-max_request_life = "600ms"
-delivery = "2s""#;
+const RHYTHM: &str = r#"attempt_timeout = "500ms"
+transfer_timeout = "1s"
+max_request_life = "1s"
+delivery = "4s""#;
 
 fn faults(x: &ScriptedAws, y: &ScriptedAws) {
     x.fault(FaultRule::on("*").probability(0.005).fault(Fault::InternalError));
