@@ -28,6 +28,11 @@ impl Driver {
             self.raise(now);
         }
         self.save_marks(closed || flush);
+        if closed {
+            // Behind a closed valve a message has done what it can when its marks are durable, as they are with this.
+            let holders = self.marks.let_go();
+            self.release_later(&holders);
+        }
         let mut pending = std::mem::take(&mut self.pending);
         if self.frozen {
             pending.without_record();
@@ -62,9 +67,14 @@ impl Driver {
             return;
         }
         let pin = [self.marks.oldest(), self.shelf_pin()].into_iter().flatten().min();
-        let over = Ceilings { pin, canary: self.overdue_canary(now) };
+        let over = Ceilings { pin, canary: self.overdue_canary(now), alive: None };
         let allowance = self.allowance();
-        let events = watermark::events(self.course(), allowance, over);
+        let alive = self.alive.map(|alive| alive.wall - self.skew());
+        let events = match alive {
+            Some(alive) => watermark::events(self.course(), allowance, Ceilings { alive: Some(alive), ..over }),
+            // Before prodX has answered nothing more is proved than was.
+            None => self.course().events_through,
+        };
         super::delay::forget(&mut self.course_mut().delays, now.wall);
         self.course_mut().events_through = events;
         if let Some((at, _)) = self.pending.violation {
@@ -96,11 +106,6 @@ impl Driver {
                 }
                 let due = self.due_row(before.since, &key);
                 self.pending.put(due, &DueRecord {});
-            }
-            // Behind a closed valve nothing more happens to what came late: its messages have done what they can.
-            if before.late {
-                let holders = self.marks.let_go(&key);
-                self.release_later(&holders);
             }
         }
     }

@@ -130,6 +130,8 @@ pub(super) struct Driver {
     /// The same, once it is durable with all that was heard before.
     pub(super) settled: Option<Duration>,
     pub(super) proved: Option<Stamp>,
+    /// The newest call that prodX has answered was sent then.
+    pub(super) alive: Option<Stamp>,
     pub(super) surveying: bool,
     pub(super) surveyed: Option<Survey>,
     pub(super) next_survey: Duration,
@@ -212,6 +214,7 @@ impl Driver {
             drained: None,
             settled: None,
             proved: None,
+            alive: None,
             surveying: false,
             surveyed: None,
             next_survey: Duration::ZERO,
@@ -323,6 +326,8 @@ impl Driver {
                 self.closed_since = Some(now.mono);
                 // What is proved now is the last that is.
                 self.raise(now);
+                // And what is dirty is written, so that its messages may go.
+                self.pending.change(now.mono);
             }
             (true, Some(since)) => {
                 if now.mono >= since + CLOSE_GRACE && (self.marks.working() > 0 || self.canaries.beating()) {

@@ -381,9 +381,10 @@ impl Marks {
         Some(mark)
     }
 
-    /// Those who hold messages about it, who need not any more.
-    pub(super) fn let_go(&mut self, key: &Key) -> Vec<Ticket> {
-        self.keys.get_mut(key).map(|mark| std::mem::take(&mut mark.holders)).unwrap_or_default()
+    /// Those who hold messages about what is written, who need not any more.
+    pub(super) fn let_go(&mut self) -> Vec<Ticket> {
+        let written = self.keys.values_mut().filter(|mark| mark.saved.row && !mark.holders.is_empty());
+        written.flat_map(|mark| std::mem::take(&mut mark.holders)).collect()
     }
 
     /// Keys to write with this commit: those that outlived the last one; with `all`, every one. What is returned counts as

@@ -25,6 +25,8 @@ const MOST_RELEASES: usize = 8;
 const NO_WAIT: Duration = Duration::from_millis(200);
 /// The longest pause between two attempts.
 const LONGEST: Duration = Duration::from_secs(10);
+/// A poll that was dropped is over at the channel's end after this.
+const POLLS_END: Duration = Duration::from_millis(100);
 /// Between two depths that are asked for only to know how much waits.
 const COUNT_EVERY: Duration = Duration::from_secs(20);
 
@@ -192,7 +194,12 @@ impl Driver {
     fn prove_drain(&mut self, at: SourceTime, now: Stamp) {
         let course = self.course_mut();
         course.drained = Some(course.drained.map_or(at, |have| have.max(at)));
-        (self.proved, self.last_progress) = (Some(now), Some(now));
+        self.last_progress = Some(now);
+        // It says nothing of what prodX has done since it answered last.
+        let lately = self.alive.filter(|alive| alive.mono < now.mono).unwrap_or(now);
+        if self.alive.is_some() && self.proved.is_none_or(|have| have.mono < lately.mono) {
+            self.proved = Some(lately);
+        }
         self.pending.proof(now.mono);
     }
 
@@ -322,6 +329,12 @@ impl Driver {
     pub(super) async fn give_back(&mut self, until: Duration) {
         let clock = Arc::clone(&self.deps.clock);
         let receipts = self.holds.receipts();
+        if receipts.is_empty() {
+            return;
+        }
+        // A poll that still waits would take what is given back.
+        self.events.clear();
+        clock.sleep(POLLS_END).await;
         for some in receipts.chunks(BATCH) {
             let left = until.saturating_sub(clock.now().mono) + Duration::from_secs(1);
             let given = Self::converge(&self.store).hold(some, Duration::ZERO);

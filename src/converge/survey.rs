@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backoff;
 use super::driver::{Driver, Event};
+use super::{TICK, backoff};
 use crate::change::{SourceTime, Stamp};
 use crate::stores::StoreError;
 use crate::stores::converge::Survey;
@@ -12,8 +12,12 @@ use crate::stores::observe::Beats;
 use crate::watermark::keys::Prefix;
 use crate::watermark::{Seed, StoreRecord};
 
-const SURVEY_EVERY: Duration = Duration::from_secs(60);
-const LONGEST: Duration = Duration::from_secs(30);
+/// Between two surveys, at most and at least. In between as often as the channel is polled: a drain proves nothing of a prodX
+/// that has not answered since.
+const SURVEY_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// After a silence of prodX that was longer than this and than the allowance, events of that time may be missing.
+const SILENCE: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(10);
 /// A canary's own time, and when it was sent by our clock, differ by less than this and the skew.
 const PRECISION: Duration = Duration::from_secs(2);
 /// A canary that is being written when the flow closes is given up after this.
@@ -26,11 +30,13 @@ pub(super) struct Canaries {
     due: Duration,
     /// The oldest that was written and has not come by.
     awaited: Option<Stamp>,
+    /// The newest that has come by, and when, monotonic.
+    came: Option<(SourceTime, Duration)>,
 }
 
 impl Canaries {
     pub(super) fn new(by: &str) -> Self {
-        Self { beats: Beats::new(by), beating: false, due: Duration::ZERO, awaited: None }
+        Self { beats: Beats::new(by), beating: false, due: Duration::ZERO, awaited: None, came: None }
     }
 
     pub(super) fn beating(&self) -> bool {
@@ -63,10 +69,12 @@ impl Driver {
                 self.survey_failures = 0;
                 self.troubles.survey.cleared();
                 self.source_answered = Some(now);
-                self.next_survey = now.mono + SURVEY_EVERY;
+                self.next_survey = now.mono + self.tempo.poll_wait.clamp(SURVEY_EVERY.0, SURVEY_EVERY.1);
                 if !closed && !self.frozen {
+                    self.judge_silence(asked, now);
                     self.adopt(&survey, asked, now);
                 }
+                self.lives(asked);
                 self.about = survey.about.clone().or(self.about.take());
                 self.surveyed = Some(survey);
             }
@@ -76,6 +84,25 @@ impl Driver {
                 self.troubles.survey.failed(&error.chain(), "a survey failed");
                 self.next_survey = now.mono + backoff(self.survey_failures, LONGEST, self.jitter());
             }
+        }
+    }
+
+    /// prodX has answered what was asked then.
+    fn lives(&mut self, asked: Stamp) {
+        if self.alive.is_none_or(|have| have.mono < asked.mono) {
+            self.alive = Some(asked);
+        }
+    }
+
+    /// An event is in the channel within the allowance if prodX lives so long. Of what was changed shortly before it fell silent
+    /// and meanwhile that cannot be said when it is back.
+    fn judge_silence(&mut self, asked: Stamp, now: Stamp) {
+        let Some(last) = self.alive else { return };
+        let silence = asked.since(last);
+        if silence > self.allowance().max(SILENCE) {
+            let since = last.wall - self.skew() - self.allowance() + TICK;
+            let words = humantime::format_duration(Duration::from_secs(silence.as_secs()));
+            self.blind(since, format!("prodX did not answer for {words}, and events of then may be lost"), now);
         }
     }
 
@@ -122,6 +149,7 @@ impl Driver {
                 self.drain.doubt(now.mono);
                 self.pending.decision();
                 if another {
+                    self.canaries.came = None;
                     let why = "the queue is another than before: what the old one held is lost".to_owned();
                     self.blind(before, why, now);
                 }
@@ -134,11 +162,11 @@ impl Driver {
     fn prove_path(&mut self, now: Stamp) {
         let settle = self.tempo.settle;
         let waits = self.tempo.beat_every.is_none();
+        let came = self.canaries.came.map(|(reach, _)| reach);
         let course = self.course_mut();
-        if course.path_proved.is_none()
-            && waits
-            && course.path_since.is_some_and(|since| now.wall.since(since) >= settle)
-        {
+        let Some(since) = course.path_since.filter(|_| course.path_proved.is_none()) else { return };
+        // A canary may come by before it is known which channel it came by.
+        if (waits && now.wall.since(since) >= settle) || came.is_some_and(|reach| since <= reach) {
             course.path_proved = Some(now.wall);
             self.pending.decision();
         }
@@ -147,6 +175,7 @@ impl Driver {
     /// A canary of this time came by.
     pub(super) fn canary_came(&mut self, at: SourceTime, now: Stamp) {
         let reach = at + self.skew() + PRECISION;
+        self.canaries.came = Some((reach, now.mono));
         if self.canaries.awaited.is_some_and(|sent| sent.wall <= reach) {
             self.canaries.awaited = None;
             self.troubles.missing.cleared();
@@ -187,7 +216,12 @@ impl Driver {
             Some(Ok(())) => {
                 self.source_answered = Some(now);
                 self.troubles.canary.cleared();
-                self.canaries.awaited.get_or_insert(sent);
+                self.lives(sent);
+                // Its event may be faster than the answer.
+                let came = self.canaries.came.is_some_and(|(reach, at)| at >= sent.mono && sent.wall <= reach);
+                if !came {
+                    self.canaries.awaited.get_or_insert(sent);
+                }
             }
             Some(Err(error)) => {
                 self.deps.meter.error(error.class);

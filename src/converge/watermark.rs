@@ -18,11 +18,15 @@ pub(super) struct Ceilings {
     pub(super) pin: Option<SourceTime>,
     /// A canary that was written then has not come by.
     pub(super) canary: Option<SourceTime>,
+    /// The newest call that prodX has answered was sent then. Of a change that was made less than the allowance before, it is
+    /// not known that its event got out: an empty channel says nothing of it (S3-F3).
+    pub(super) alive: Option<SourceTime>,
 }
 
 /// `W_event`: what the events alone prove.
 pub(super) fn events(course: &Course, allowance: Duration, over: Ceilings) -> Option<SourceTime> {
-    let drained = course.drained? - allowance;
+    let heard = course.drained?;
+    let drained = over.alive.map_or(heard, |alive| heard.min(alive)) - allowance;
     let blind = course.blind.as_ref().map(|blind| blind.since);
     let below = [over.pin, over.canary, blind].into_iter().flatten().map(|at| at - TICK);
     Some(below.fold(drained, SourceTime::min))
@@ -59,9 +63,13 @@ mod tests {
     fn s3_13_the_least_of_pins_drain_and_doubt() {
         let mut course = course();
         assert_eq!(events(&course, D, Ceilings::default()), Some(S(880)));
-        let pinned = Ceilings { pin: Some(S(700)), canary: Some(S(600)) };
+        let pinned = Ceilings { pin: Some(S(700)), canary: Some(S(600)), alive: None };
         assert_eq!(events(&course, D, pinned), Some(S(600) - TICK));
         assert_eq!(events(&course, D, Ceilings { canary: None, ..pinned }), Some(S(700) - TICK));
+        let silent = Ceilings { alive: Some(S(950)), ..Ceilings::default() };
+        assert_eq!(events(&course, D, silent), Some(S(830)), "prodX was not heard of since");
+        let lively = Ceilings { alive: Some(S(1100)), ..Ceilings::default() };
+        assert_eq!(events(&course, D, lively), Some(S(880)));
         course.blind = Some(Blind { since: S(650), noticed_at: S(990), why: String::new() });
         assert_eq!(events(&course, D, Ceilings { canary: None, ..pinned }), Some(S(650) - TICK));
         course.drained = None;

@@ -300,6 +300,30 @@ async fn an_event_later_than_the_allowance_takes_the_watermark_back() {
     .await;
 }
 
+/// The queue is empty, and prodX cannot be asked: an empty queue says nothing of what a dead region has left to tell.
+#[tokio::test(start_paused = true)]
+async fn s3_f3_a_prod_x_that_is_silent_stops_the_watermark() {
+    let mut lab = Lab::new(14, tempo());
+    seed_keys(&lab, 3);
+    lab.run(async |lab, _| {
+        lab.until("seeded", S(60), Lab::seeded).await;
+        lab.pass(S(300)).await;
+        let silent = lab.clock.now().wall;
+        (lab.fake.world().source_down, lab.fake.world().survey_down) = (true, true);
+        // Committed, and never told.
+        lab.fake.change_untold(&key("a0"), true);
+        for _ in 0..100 {
+            lab.pass(S(10)).await;
+            assert!(lab.through() < Some(silent), "it passed what it cannot know");
+        }
+        (lab.fake.world().source_down, lab.fake.world().survey_down) = (false, false);
+        lab.until("a walk has made up for it", S(1000), |lab| lab.through() > Some(silent)).await;
+        assert!(lab.same());
+        assert_eq!(lab.violations(), 0);
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_the_walk_finds_what_no_event_told() {
     let mut lab = Lab::new(11, tempo());

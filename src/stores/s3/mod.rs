@@ -73,9 +73,6 @@ pub const KIND: Kind = Kind {
     example: include_str!("example.toml"),
 };
 
-/// Between two looks at what the buckets and the queue are.
-const SURVEY_EVERY: Duration = Duration::from_secs(60);
-
 /// A bucket and its standby.
 pub(super) struct Bucket {
     id: StoreId,
@@ -138,7 +135,7 @@ impl Store for Bucket {
             max_request_life,
             apply_concurrency: concurrency,
             apply_batch: 1,
-            survey_every: SURVEY_EVERY,
+            survey_every: poll_wait,
         }
     }
 
