@@ -1,5 +1,6 @@
-//! The bare loop: it lists the source and copies each object, so many at one time, and does nothing else. It looks at no
-//! object, carries no tags, sets no condition, remembers nothing and checks nothing.
+//! The bare loop: it lists the source and copies each object, so many at one time, and does nothing else. It sets no
+//! condition, remembers nothing and checks nothing; and it looks at no object before, unless it is to make the very calls
+//! that the daemon makes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,18 +27,20 @@ pub(super) async fn run(
     ends: &(Endpoint, Endpoint),
     buckets: (&str, &str),
     shape: Shape,
+    looks: bool,
     folder: &Path,
 ) -> Result<Run, Trouble> {
     let (x, y) = ends;
-    let args = [BARE, shape.transfer(), &x.url, &x.region, &y.url, &y.region, buckets.0, buckets.1];
+    let looks = if looks { "looks" } else { "blind" };
+    let args = [BARE, shape.transfer(), looks, &x.url, &x.region, &y.url, &y.region, buckets.0, buckets.1];
     let run = apart(&args, shape.count as u64, folder).await?;
     Ok(Run { seconds: run.seconds, cpu: run.cpu, peak: run.peak, ..Run::default() })
 }
 
 /// Is the loop, with the arguments that [`run`] gave; prints what it measured as JSON.
 pub(crate) async fn be(args: &[String]) -> Result<Value, Trouble> {
-    let [transfer, source, source_region, target, target_region, bucket, standby] = args else {
-        return Err(Trouble::new("a bare loop of objects needs seven arguments"));
+    let [transfer, looks, source, source_region, target, target_region, bucket, standby] = args else {
+        return Err(Trouble::new("a bare loop of objects needs eight arguments"));
     };
     let source = clients::s3_once(&Endpoint::new(source, source_region));
     let target = clients::s3_once(&Endpoint::new(target, target_region));
@@ -50,8 +53,12 @@ pub(crate) async fn be(args: &[String]) -> Result<Value, Trouble> {
         for key in page.contents().iter().filter_map(|object| object.key()).map(str::to_owned) {
             let place = Arc::clone(&places).acquire_owned().await.because("the places are never closed")?;
             let (source, target) = (source.clone(), target.clone());
-            let (bucket, standby, stream) = (bucket.clone(), standby.clone(), transfer == "stream");
+            let (bucket, standby) = (bucket.clone(), standby.clone());
+            let (stream, looks) = (transfer == "stream", looks == "looks");
             copies.spawn(async move {
+                if looks {
+                    look(&source, &target, (&bucket, &standby), &key).await?;
+                }
                 let copied = if stream {
                     pass(&source, &target, (&bucket, &standby), &key).await
                 } else {
@@ -72,6 +79,18 @@ pub(crate) async fn be(args: &[String]) -> Result<Value, Trouble> {
     }
     let (seconds, after) = (began.elapsed().as_secs_f64(), Usage::of("self")?);
     Ok(json!({"seconds": seconds, "cpu": after.cpu - before.cpu, "peak": after.peak, "writes": writes}))
+}
+
+/// What the daemon asks before it copies: what the standby has, what the source has, and its tags.
+async fn look(source: &Client, target: &Client, (bucket, standby): (&str, &str), key: &str) -> Result<(), Trouble> {
+    let there = target.head_object().bucket(standby).key(key).checksum_mode(ChecksumMode::Enabled).send().await;
+    if there.is_ok() {
+        return Err(Trouble::new(format!("{key} is in the standby already")));
+    }
+    let here = source.head_object().bucket(bucket).key(key).checksum_mode(ChecksumMode::Enabled).send().await;
+    let version = here.because(format!("could not look at {key}"))?.version_id;
+    let tags = source.get_object_tagging().bucket(bucket).key(key).set_version_id(version).send().await;
+    tags.map(drop).because(format!("could not read the tags of {key}"))
 }
 
 async fn copy(target: &Client, (bucket, standby): (&str, &str), key: &str) -> Result<(), Trouble> {

@@ -42,14 +42,15 @@ pub(super) struct Run {
 enum Who {
     Told,
     Found,
-    Bare,
+    Bare { looks: bool },
     Other(Peer),
 }
 
 /// Every contender once a round.
 pub(super) async fn shown(rounds: usize, shape: Shape) -> Result<String, Trouble> {
     let mut rows = vec![
-        ("bare loop".to_owned(), Who::Bare, Vec::new()),
+        ("bare loop".to_owned(), Who::Bare { looks: false }, Vec::new()),
+        ("bare loop, the daemon's calls".to_owned(), Who::Bare { looks: true }, Vec::new()),
         ("plimsoll, told by events".to_owned(), Who::Told, Vec::new()),
         ("plimsoll, seed".to_owned(), Who::Found, Vec::new()),
     ];
@@ -59,7 +60,7 @@ pub(super) async fn shown(rounds: usize, shape: Shape) -> Result<String, Trouble
             runs.push(match who {
                 Who::Told => told(shape).await?,
                 Who::Found => found(shape).await?,
-                Who::Bare => bare_run(shape).await?,
+                Who::Bare { looks } => bare_run(shape, *looks).await?,
                 Who::Other(peer) => peer_run(*peer, shape).await?,
             });
         }
@@ -155,13 +156,13 @@ async fn measured(
     })
 }
 
-async fn bare_run(shape: Shape) -> Result<Run, Trouble> {
+async fn bare_run(shape: Shape, looks: bool) -> Result<Run, Trouble> {
     let folder = tempfile::tempdir().because("could not make a folder")?;
     let scene = Scene::start(2)?;
     scene.fill(shape.count, shape.bytes);
     let calls = scene.calls();
     let ends = (scene.source(), scene.target());
-    let run = bare::run(&ends, (scene::SOURCE, scene::STANDBY), shape, folder.path()).await?;
+    let run = bare::run(&ends, (scene::SOURCE, scene::STANDBY), shape, looks, folder.path()).await?;
     let now = scene.calls();
     Ok(Run { calls: (now.0 - calls.0, now.1 - calls.1), wrong: scene.wrong(), ..run })
 }

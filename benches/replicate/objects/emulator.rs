@@ -34,8 +34,10 @@ pub(super) async fn shown(rounds: usize, count: usize, bytes: u64) -> Result<Str
 async fn run(shape: Shape, at: usize, peer: Option<Peer>) -> Result<Run, Trouble> {
     let folder = tempfile::tempdir().because("could not make a folder")?;
     let region = Region::start(RegionSpec::primary(folder.path())).await?;
-    let client = clients::s3(region.endpoint());
-    for bucket in [SOURCE, STANDBY] {
+    // A bucket is made in the region that the request is signed for. The tools know one; the daemon wants two.
+    let other = Endpoint::new(&region.endpoint().url, if at == 1 { "us-west-2" } else { "us-east-1" });
+    let (client, theirs) = (clients::s3(region.endpoint()), clients::s3(&other));
+    for (client, bucket) in [(&client, SOURCE), (&theirs, STANDBY)] {
         client.create_bucket().bucket(bucket).send().await.because(format!("could not make {bucket}"))?;
     }
     for number in 0..shape.count {
@@ -44,24 +46,23 @@ async fn run(shape: Shape, at: usize, peer: Option<Peer>) -> Result<Run, Trouble
         let put = client.put_object().bucket(SOURCE).key(format!("o/{number:07}")).body(body.into());
         put.send().await.because("could not fill the source")?;
     }
-    // The region has another name as the standby's; in an emulator both are one.
     let ends = (region.endpoint().clone(), region.endpoint().clone());
     let run = match (at, peer) {
         (_, Some(peer)) => {
             let way = Way { ends, buckets: (SOURCE, STANDBY), stream: false, scripted: false };
             peer.copy(&way, folder.path()).await?
         }
-        (0, None) => bare::run(&ends, (SOURCE, STANDBY), shape, folder.path()).await?,
+        (0, None) => bare::run(&ends, (SOURCE, STANDBY), shape, false, folder.path()).await?,
         _ => daemon_run(shape, &region, folder.path()).await?,
     };
-    let wrong = wrong(&client).await?;
+    let wrong = wrong(&client, &theirs).await?;
     region.stop().await;
     Ok(Run { wrong, ..run })
 }
 
 /// Bytes, headers, metadata and tags are one digest here.
-async fn wrong(client: &Client) -> Result<Wrong, Trouble> {
-    let (ours, theirs) = (contents(client, SOURCE).await?, contents(client, STANDBY).await?);
+async fn wrong(source: &Client, standby: &Client) -> Result<Wrong, Trouble> {
+    let (ours, theirs) = (contents(source, SOURCE).await?, contents(standby, STANDBY).await?);
     let missing = ours.iter().filter(|(key, form)| theirs.get(*key) != Some(*form)).count();
     let extra = theirs.keys().filter(|key| !ours.contains_key(*key)).count();
     Ok(Wrong { bytes: missing + extra, about: 0 })

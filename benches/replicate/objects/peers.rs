@@ -93,8 +93,8 @@ impl Peer {
         let at_once = AT_ONCE.to_string();
         let mut args: Vec<OsString> = vec![what.into(), format!("x:{from}").into(), format!("y:{to}").into()];
         args.extend(["--transfers", &at_once, "--checkers", &at_once, "--fast-list"].map(OsString::from));
-        // Else it asks for each object when it was changed first of all.
-        args.push("--use-server-modtime".into());
+        // Else it asks for each object when its owner says that it was changed, which no listing tells.
+        args.extend(["--use-server-modtime", "--update"].map(OsString::from));
         if way.scripted {
             args.push("--ignore-checksum".into());
         }

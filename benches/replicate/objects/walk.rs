@@ -1,9 +1,11 @@
 //! Two equal buckets are compared: the first look of a new store at a standby that is full already, then a comparison with
 //! nothing to do, beside the tools that do nothing on such a pair.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use plimsoll_lab::daemon::{Daemon, Status};
+use plimsoll_lab::scripted::ScriptedAws;
 use plimsoll_lab::trouble::{Because, Trouble};
 use serde_json::{Value, json};
 
@@ -81,8 +83,8 @@ fn filled(keys: usize, servers: usize) -> Result<Scene, Trouble> {
 
 /// LIST calls, and other calls of S3.
 fn calls(scene: &Scene) -> (u64, u64) {
-    let lists = scene.x.calls("ListObjectsV2");
-    let lists = if std::sync::Arc::ptr_eq(&scene.x, &scene.y) { lists } else { lists + scene.y.calls("ListObjectsV2") };
+    let of = |server: &ScriptedAws| server.calls("ListObjectsV2") + server.calls("ListObjects");
+    let lists = of(&scene.x) + if Arc::ptr_eq(&scene.x, &scene.y) { 0 } else { of(&scene.y) };
     (lists, scene.calls().0 - lists)
 }
 
