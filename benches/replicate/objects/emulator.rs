@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use plimsoll_lab::clients::{self, Endpoint};
 use plimsoll_lab::daemon::{ConfigSpec, Daemon, Home, StoreSpec, binary};
 use plimsoll_lab::objects::contents;
@@ -34,11 +35,16 @@ pub(super) async fn shown(rounds: usize, count: usize, bytes: u64) -> Result<Str
 async fn run(shape: Shape, at: usize, peer: Option<Peer>) -> Result<Run, Trouble> {
     let folder = tempfile::tempdir().because("could not make a folder")?;
     let region = Region::start(RegionSpec::primary(folder.path())).await?;
-    // A bucket is made in the region that the request is signed for. The tools know one; the daemon wants two.
+    // The tools know one region; the daemon wants two.
     let other = Endpoint::new(&region.endpoint().url, if at == 1 { "us-west-2" } else { "us-east-1" });
     let (client, theirs) = (clients::s3(region.endpoint()), clients::s3(&other));
-    for (client, bucket) in [(&client, SOURCE), (&theirs, STANDBY)] {
-        client.create_bucket().bucket(bucket).send().await.because(format!("could not make {bucket}"))?;
+    for (client, bucket, at) in [(&client, SOURCE, region.endpoint()), (&theirs, STANDBY, &other)] {
+        let place = BucketLocationConstraint::from(at.region.as_str());
+        let place = CreateBucketConfiguration::builder().location_constraint(place).build();
+        // The oldest region is said by saying none.
+        let place = (at.region != "us-east-1").then_some(place);
+        let made = client.create_bucket().bucket(bucket).set_create_bucket_configuration(place).send().await;
+        made.because(format!("could not make {bucket}"))?;
     }
     for number in 0..shape.count {
         let block = (number as u64).to_le_bytes();
