@@ -2,7 +2,8 @@
 //!
 //! `make bench` runs every part; `make bench ARGS="busy idle"` the parts named. Parts: `busy` (a backlog between in-memory
 //! servers), `far` (the same with 30 ms a call), `emulator` (between two emulated regions), `seed` (a copy of a whole table,
-//! and another one with a sweep), `verify` (a comparison of two equal tables, with the bytes that cross), `latency`, `idle`; and, only when named, `large` (100,000 changes in three rounds and not
+//! and another one with a sweep), `verify` (a comparison of two equal tables, with the bytes that cross), `latency`, `idle`, `objects` (buckets: see there for its own
+//! parts); and, only when named, `large` (100,000 changes in three rounds and not
 //! one), `backlog` (a million changes) and `lanes` (a table of 1,000 shards). `--rounds N` sets the
 //! rounds of each (3).
 //!
@@ -14,6 +15,7 @@
 mod bare;
 mod copy;
 mod emulator;
+mod objects;
 mod pair;
 mod report;
 mod steady;
@@ -47,6 +49,9 @@ fn main() -> ExitCode {
     let done = match args.split_first() {
         Some((first, rest)) if first == bare::BARE => runtime.block_on(bare::be(rest)).map(|said| println!("{said}")),
         Some((first, rest)) if first == copy::BARE => runtime.block_on(copy::be(rest)).map(|said| println!("{said}")),
+        Some((first, rest)) if first == objects::bare::BARE => {
+            runtime.block_on(objects::bare::be(rest)).map(|said| println!("{said}"))
+        }
         _ => runtime.block_on(measure(&args)),
     };
     match done {
@@ -71,7 +76,13 @@ async fn measure(args: &[String]) -> Result<(), Trouble> {
         match arg.as_str() {
             "--rounds" => rounds = args.next().map_or("", String::as_str).parse().because("--rounds needs a number")?,
             part if PLAIN.contains(&part) || NAMED.contains(&part) => parts.push(part),
-            other => return Err(Trouble::new(format!("{other} is no part; there are {PLAIN:?} and {NAMED:?}"))),
+            part if part == objects::ALL || objects::PARTS.contains(&part) => parts.push(part),
+            other => {
+                return Err(Trouble::new(format!(
+                    "{other} is no part; there are {PLAIN:?}, {:?} and {NAMED:?}",
+                    objects::PARTS
+                )));
+            }
         }
     }
     let began = Instant::now();
@@ -121,6 +132,8 @@ async fn measure(args: &[String]) -> Result<(), Trouble> {
         println!("{}", report::table("20,000 changes in 1,000 shards (the bare loops: in one)", &rows, BASE));
         println!("{}", steady::idle(&[(1, 1_000)]).await?);
     }
+    let of_objects = |part: &str| parts.is_empty() || parts.contains(&objects::ALL) || parts.contains(&part);
+    objects::measure(rounds, of_objects).await?;
     println!("{:.0} s in all, load {} at the end", began.elapsed().as_secs_f64(), usage::load_average());
     Ok(())
 }

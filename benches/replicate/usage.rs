@@ -35,6 +35,14 @@ impl Usage {
     }
 }
 
+/// CPU seconds of the children that this process has waited for, and of theirs.
+pub(crate) fn of_children() -> Result<f64, Trouble> {
+    let stat = std::fs::read_to_string("/proc/self/stat").because("could not read /proc/self/stat")?;
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+    // cutime and cstime are fields 16 and 17.
+    Ok(fields.split_whitespace().skip(13).take(2).filter_map(|n| n.parse::<f64>().ok()).sum::<f64>() / TICKS_PER_SECOND)
+}
+
 /// The load of the machine, for the head of the report: numbers of a busy machine are worth less.
 pub(crate) fn load_average() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

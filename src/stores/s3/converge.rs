@@ -2,7 +2,8 @@
 //!
 //! The standby is looked at first, then the source, then the standby is written on the condition that it is still what was
 //! seen. Two that work on one key at once cannot undo one another that way: the later look at the source always belongs to
-//! the write that wins, or the write does not happen. A last look at the source only saves a round.
+//! the write that wins, or the write does not happen. A last look at the source only saves a round: what changed meanwhile is
+//! told by an event of its own, which marks the key anew. So it is made only after a copy in parts.
 
 use std::collections::BTreeMap;
 
@@ -70,7 +71,9 @@ impl Bucket {
     async fn copy(&self, spot: Spot<'_>, name: &str, source: &Object, target: Option<&Object>) -> Result<Same, Stop> {
         let beside = self.beside(End::Source, spot.key, name, source).await?;
         let written = self.carry_over(spot, name, source, &beside, &Onto::of(target)).await?;
-        self.unchanged(spot, name, source).await?;
+        if written.in_parts {
+            self.unchanged(spot, name, source).await?;
+        }
         Ok(self.same(source, written.mark, &beside, written.did, source.mark.size))
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Written {
     pub(super) did: Did,
     /// S3 took the annotations along.
     pub(super) annotated: bool,
+    /// It went in parts, which takes so long that the source may be another by now.
+    pub(super) in_parts: bool,
 }
 
 /// One object on its way.
@@ -137,7 +139,7 @@ impl Bucket {
         let etag = answer.copy_object_result().and_then(|result| result.e_tag());
         let mark =
             freight.mark(etag, answer.version_id()).ok_or_else(|| self.says_nothing("CopyObject", freight.key))?;
-        Ok(Written { mark, did: Did::Copied, annotated: true })
+        Ok(Written { mark, did: Did::Copied, annotated: true, in_parts: false })
     }
 
     /// The object goes through us in one piece, at most as large as one body may be in memory.
@@ -181,7 +183,7 @@ impl Bucket {
         let mark = freight
             .mark(answer.e_tag(), answer.version_id())
             .ok_or_else(|| self.says_nothing("PutObject", freight.key))?;
-        Ok(Written { mark, did: Did::Streamed, annotated: false })
+        Ok(Written { mark, did: Did::Streamed, annotated: false, in_parts: false })
     }
 
     /// Opens the source's object, or a range of it, first and last byte: the very one that was looked at.

@@ -387,7 +387,7 @@ impl Bucket {
             modified: None,
         };
         let did = if work.streamed { Did::Streamed } else { Did::Copied };
-        Ok(Written { mark, did, annotated: false })
+        Ok(Written { mark, did, annotated: false, in_parts: true })
     }
 
     fn corrupt(&self, freight: Freight<'_>) -> Stop {
