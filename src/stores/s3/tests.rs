@@ -74,8 +74,7 @@ async fn auto_goes_through_us_where_the_standby_cannot_see_the_source_and_says_s
 #[tokio::test]
 async fn s3_f4_every_key_arrives_under_its_own_name() {
     let long = format!("long/{}", "é".repeat(509));
-    let names =
-        ["a b", "a+b", "a%2Bb", "a%b", "é", "日本/語", "new\nline", "q?versionId=x", "a&b=c#d", "\u{1}", &long[..1023]];
+    let names = ["a b", "a+b", "a%2Bb", "a%b", "é", "日本/語", "new\nline", "q?versionId=x", "a&b=c#d", "\u{1}", &long];
     for (transfer, together) in [(Transfer::ServerSide, true), (Transfer::Stream, false)] {
         let scene = Scene::new(settings(transfer), together).await;
         for name in names {

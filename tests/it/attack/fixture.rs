@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub(crate) const ORDERS: &str = "orders";
 
 /// Every wait of a test is bounded by this, for a machine that compiles beside it. None is ever reached by a good one.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(120);
 
 /// The longest pause between two reads of an idle shard.
 pub(crate) const POLL_MAX: Duration = Duration::from_millis(200);

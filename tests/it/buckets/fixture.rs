@@ -26,7 +26,7 @@ pub(super) const EVENTS: &str = "uploads-events";
 pub(super) const DEAD: &str = "uploads-events-dead";
 
 /// Every wait of a test is bounded by this. None is ever reached by a good one.
-pub(super) const LONG: Duration = Duration::from_secs(60);
+pub(super) const LONG: Duration = Duration::from_secs(120);
 
 /// Short times, so that a test takes seconds. An event counts as delivered within a second.
 pub(super) const RHYTHM: &str = r#"delivery = "1s"

@@ -225,7 +225,7 @@ proptest! {
     fn no_text_panics(body in any::<String>(), in_key in any::<String>()) {
         let _ = understand(&body, SCOPE);
         let _ = understand(&in_sns(&body), SCOPE);
-        let wrong = of_s3(&[record("shop-x", "KEY", "ObjectCreated:Put")]).replace("KEY", &json!(in_key).to_string().trim_matches('"'));
+        let wrong = of_s3(&[record("shop-x", "KEY", "ObjectCreated:Put")]).replace("KEY", json!(in_key).to_string().trim_matches('"'));
         let _ = understand(&wrong, SCOPE);
     }
 

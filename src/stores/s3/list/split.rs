@@ -320,7 +320,6 @@ mod tests {
         for (shape, keys, worst) in shapes {
             let (sizes, looks) = cut(&keys, 32);
             let most = sizes.iter().max().copied().unwrap_or(0);
-            println!("{shape}: {looks} looks, {} parts, largest {most}", sizes.len());
             assert!(looks <= 90, "{shape}: {looks}");
             assert!(most * 100 <= keys.len() * worst, "{shape}: {sizes:?}");
         }
