@@ -94,7 +94,8 @@ fn encryption(source: &Object, carry: &Carry) -> Option<ServerSideEncryption> {
 pub(super) fn wears(source: &Object, target: &Object, carry: &Carry) -> bool {
     let wanted = class(source.class.as_deref(), carry.storage_class.as_deref());
     let encrypted = encryption(source, carry).is_none_or(|wanted| target.encrypted.as_deref() == Some(wanted.as_str()));
-    wanted.as_ref().map(StorageClass::as_str) == target.class.as_deref().filter(|class| *class != "STANDARD") && encrypted
+    wanted.as_ref().map(StorageClass::as_str) == target.class.as_deref().filter(|class| *class != "STANDARD")
+        && encrypted
 }
 
 /// Says, in any request that writes an object, what S3 copies by no way of its own.
