@@ -233,7 +233,9 @@ async fn s3_4_a_lost_answer_may_repeat_a_version_and_never_turns_the_order() {
     scene.x.s3().release_events(SOURCE);
     all_well(&scene, &mut daemon).await;
     let (theirs, mut ours) = (told(&scene.x, SOURCE, "k"), told(&scene.y, STANDBY, "k"));
-    assert!(ours.len() <= theirs.len() + 3, "{ours:?}");
+    // Each lost answer one; and behind a write of which nobody knows all is looked at once more, and the newest may be copied
+    // again: what was settled before that look is not remembered.
+    assert!(ours.len() <= theirs.len() + 4, "{ours:?}");
     ours.dedup();
     assert_eq!(ours, theirs, "the same, but for repetitions");
     verify(&mut daemon).await;
