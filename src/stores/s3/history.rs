@@ -26,7 +26,7 @@ use super::look::End;
 use super::multipart::Work;
 use super::object::{Beside, Object, instant};
 use super::refusal::Stop;
-use super::same::same_bytes;
+use super::same::{digest, same_bytes};
 use super::versions::{Again, REMEMBERED, Version, aligned, in_doubt, label, remembered, todo};
 use crate::change::{Class, Key};
 use crate::stores::StoreError;
@@ -41,6 +41,10 @@ type Marker = (String, Option<String>);
 /// The note of the work under way on all versions of a key. Durable: fields keep their meaning.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Chapter {
+    /// Digest of what was known of the key when this was begun. What was settled since makes it void: its row is deleted with
+    /// the next commit, and until then it can still be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<String>,
     /// What was copied already.
     versions: Vec<Pair>,
     /// The note of the copy in parts of one of them.
@@ -93,7 +97,7 @@ impl Chapters<'_> {
     fn copied(&self, versions: &[Pair]) {
         let mut chapter = self.chapter.lock().unwrap_or_else(PoisonError::into_inner);
         let from = versions.len().saturating_sub(REMEMBERED);
-        *chapter = Chapter { versions: versions.get(from..).unwrap_or_default().to_vec(), part: None };
+        (chapter.versions, chapter.part) = (versions.get(from..).unwrap_or_default().to_vec(), None);
     }
 }
 
@@ -102,7 +106,9 @@ impl Bucket {
     pub(super) async fn settle_versions(&self, spot: Spot<'_>, name: &str) -> Result<Same, Stop> {
         let target = self.head(End::Target, spot.key, name, None).await?;
         let source = self.versions_of(End::Source, spot.key, name).await?;
+        let base = spot.notebook.known(spot.key)?.as_ref().map(digest);
         let noted: Option<Chapter> = spot.notebook.work(spot.key)?.and_then(|body| Chapter::deserialize(body).ok());
+        let noted = noted.filter(|noted| base.is_none() || noted.base == base);
         let Some(newest) = source.last() else {
             self.surely_gone(spot.key, name).await?;
             self.give_up_part(name, noted.and_then(|noted| noted.part)).await;
@@ -116,10 +122,12 @@ impl Bucket {
         };
         let chapter = match (noted, &known) {
             (Some(noted), _) if !spot.afresh => noted,
-            (noted, Some(known)) => Chapter { versions: known.versions.clone(), part: noted.and_then(|n| n.part) },
+            (noted, Some(known)) => {
+                Chapter { base, versions: known.versions.clone(), part: noted.and_then(|n| n.part) }
+            }
             (noted, None) => {
                 let versions = self.side_by_side_versions(spot, name, &source).await?;
-                Chapter { versions, part: noted.and_then(|n| n.part) }
+                Chapter { base, versions, part: noted.and_then(|n| n.part) }
             }
         };
         let pairs = chapter.versions.clone();

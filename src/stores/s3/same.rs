@@ -78,7 +78,8 @@ fn headers(object: &Object) -> Headers {
     headers
 }
 
-fn digest(value: &impl serde::Serialize) -> String {
+/// A digest of a value: equal values have equal ones.
+pub(super) fn digest(value: &impl serde::Serialize) -> String {
     // Maps are sorted and fields stand in their order: equal values are equal texts. Serializing them cannot fail: they
     // are texts and numbers under textual keys; if it did, the digest is equal to none that is known.
     let text = serde_json::to_vec(value).unwrap_or_default();

@@ -17,6 +17,11 @@ pub(super) const MIB: u64 = 1 << 20;
 /// Both ways of carrying bytes over.
 pub(super) const WAYS: [&str; 2] = ["server-side", "stream"];
 
+/// One test for each of several settings, all at the same time: each has servers and a daemon of its own.
+pub(super) async fn each<T, F: Future<Output = ()>>(all: impl IntoIterator<Item = T>, test: impl Fn(T) -> F) {
+    futures_util::future::join_all(all.into_iter().map(test)).await;
+}
+
 /// A scene with this transfer and these lines.
 pub(super) fn scene(seed: u64, transfer: &str, more: &str) -> Scene {
     Scene::with(seed, EventRoute::to(EVENTS), transfer, more)

@@ -6,7 +6,7 @@ use plimsoll_lab::scripted::s3::{BodyDigest, Compare, NewObject, Versioning};
 use plimsoll_lab::scripted::{Fault, FaultRule, Gate};
 
 use super::fixture::{Ask as _, SOURCE, STANDBY, Scene, UPLOADS, Watch, field};
-use super::hand::{MIB, WAYS, all_well, crash, held, on, put, reseed, scene, until, verify, writes};
+use super::hand::{MIB, WAYS, all_well, crash, each, held, on, put, reseed, scene, until, verify, writes};
 
 const HISTORY: &str = "versions = \"history\"";
 
@@ -28,7 +28,7 @@ async fn same_history(scene: &Scene, daemon: &plimsoll_lab::daemon::Daemon, key:
 /// S3-F12: a marker on a marker, and versions that are removed for good: what is current follows.
 #[tokio::test]
 async fn s3_4_markers_on_markers_and_versions_that_come_back() {
-    for way in WAYS {
+    each(WAYS, |way| async move {
         let scene = scene(61, way, "");
         let older: Vec<String> = ["back", "marker", "all", "twice"]
             .iter()
@@ -66,49 +66,54 @@ async fn s3_4_markers_on_markers_and_versions_that_come_back() {
         verify(&mut daemon).await;
         all_well(&scene, &mut daemon).await;
         watch.truthful().await;
-    }
+    })
+    .await;
 }
 
 /// Buckets whose versions are suspended, or never were on, at either end.
 #[tokio::test]
 async fn s3_f12_suspended_and_unversioned_buckets() {
     use Versioning::{Off, On, Suspended};
-    for (source, standby) in [(Off, On), (Suspended, On), (Off, Off), (On, Suspended), (Suspended, Suspended)] {
-        let way = if source == Off { "server-side" } else { "stream" };
-        let scene = scene(63, way, "");
-        for n in 0..4 {
-            scene.put(&format!("from before {n}"), "one");
-        }
-        scene.x.s3().set_versioning(SOURCE, source);
-        scene.y.s3().set_versioning(STANDBY, standby);
-        for n in 0..4 {
-            scene.put(&format!("k{n}"), "one");
-        }
-        let mut daemon = scene.start_ok().await;
-        let watch = Watch::start(&scene, daemon.client());
-        for key in ["k", "from before "] {
-            put(&scene, &format!("{key}0"), NewObject::bytes("two").tag("a", "b"));
-            scene.x.s3().delete(SOURCE, &format!("{key}1"));
-            scene.x.s3().delete(SOURCE, &format!("{key}2"));
-            scene.put(&format!("{key}2"), "again");
-            put(&scene, &format!("{key}3"), NewObject::bytes("one").metadata("the same", "but this"));
-        }
-        all_well(&scene, &mut daemon).await;
-        // Versions are switched on while it runs.
-        scene.x.s3().set_versioning(SOURCE, On);
-        scene.put("k0", "three");
-        scene.x.s3().delete(SOURCE, "k2");
-        all_well(&scene, &mut daemon).await;
-        verify(&mut daemon).await;
-        all_well(&scene, &mut daemon).await;
-        watch.truthful().await;
-    }
+    each(
+        [(Off, On), (Suspended, On), (Off, Off), (On, Suspended), (Suspended, Suspended)],
+        |(source, standby)| async move {
+            let way = if source == Off { "server-side" } else { "stream" };
+            let scene = scene(63, way, "");
+            for n in 0..4 {
+                scene.put(&format!("from before {n}"), "one");
+            }
+            scene.x.s3().set_versioning(SOURCE, source);
+            scene.y.s3().set_versioning(STANDBY, standby);
+            for n in 0..4 {
+                scene.put(&format!("k{n}"), "one");
+            }
+            let mut daemon = scene.start_ok().await;
+            let watch = Watch::start(&scene, daemon.client());
+            for key in ["k", "from before "] {
+                put(&scene, &format!("{key}0"), NewObject::bytes("two").tag("a", "b"));
+                scene.x.s3().delete(SOURCE, &format!("{key}1"));
+                scene.x.s3().delete(SOURCE, &format!("{key}2"));
+                scene.put(&format!("{key}2"), "again");
+                put(&scene, &format!("{key}3"), NewObject::bytes("one").metadata("other", "words"));
+            }
+            all_well(&scene, &mut daemon).await;
+            // Versions are switched on while it runs.
+            scene.x.s3().set_versioning(SOURCE, On);
+            scene.put("k0", "three");
+            scene.x.s3().delete(SOURCE, "k2");
+            all_well(&scene, &mut daemon).await;
+            verify(&mut daemon).await;
+            all_well(&scene, &mut daemon).await;
+            watch.truthful().await;
+        },
+    )
+    .await;
 }
 
 /// S3-4: all versions in their order, whatever the order of the events, and again after new ones.
 #[tokio::test]
 async fn s3_4_history_keeps_every_version_in_its_order() {
-    for way in WAYS {
+    each(WAYS, |way| async move {
         let scene = scene(65, way, HISTORY);
         let write = |round: u32| {
             for key in ["a", "b/c", "b"] {
@@ -149,7 +154,8 @@ async fn s3_4_history_keeps_every_version_in_its_order() {
         }
         all_well(&scene, &mut daemon).await;
         watch.truthful().await;
-    }
+    })
+    .await;
 }
 
 /// A version that is removed for good stays in the standby's past; what is current follows.
@@ -184,7 +190,7 @@ async fn s3_4_history_that_is_destroyed_in_the_source_stays_in_the_standby() {
 /// order is the source's.
 #[tokio::test]
 async fn s3_4_a_history_goes_on_after_kill_9() {
-    for way in WAYS {
+    each(WAYS, |way| async move {
         let scene = scene(69, way, &format!("{HISTORY}\npart_size_mib = 5"));
         let daemon = scene.start_ok().await;
         let gate = Gate::new();
@@ -205,7 +211,8 @@ async fn s3_4_a_history_goes_on_after_kill_9() {
         all_well(&scene, &mut daemon).await;
         same_history(&scene, &daemon, "k").await;
         watch.truthful().await;
-    }
+    })
+    .await;
 }
 
 /// An answer that is lost behind its effect makes a version that nobody asked for twice: it is there twice, in its place, and
@@ -226,7 +233,9 @@ async fn s3_4_a_lost_answer_may_repeat_a_version_and_never_turns_the_order() {
     scene.x.s3().release_events(SOURCE);
     all_well(&scene, &mut daemon).await;
     let (theirs, mut ours) = (told(&scene.x, SOURCE, "k"), told(&scene.y, STANDBY, "k"));
-    assert!(ours.len() <= theirs.len() + 3, "{ours:?}");
+    // Each lost answer one; and behind a write of which nobody knows all is looked at once more, and the newest may be copied
+    // again: what was settled before that look is not remembered.
+    assert!(ours.len() <= theirs.len() + 4, "{ours:?}");
     ours.dedup();
     assert_eq!(ours, theirs, "the same, but for repetitions");
     verify(&mut daemon).await;
