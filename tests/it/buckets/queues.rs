@@ -172,7 +172,7 @@ async fn s3_5_a_long_copy_keeps_its_message_and_is_made_once() {
 /// The path counts as proved when a canary has come by; one that does not come holds the watermark.
 #[tokio::test]
 async fn s3_12_a_canary_proves_the_path_and_one_that_is_missing_holds_the_watermark() {
-    let more = "canary_key = \"ops/canary\"\ncanary_every = \"2s\"\nreceivers = 1\nsettle = \"1h\"\ndelivery = \"2s\"";
+    let more = "canary_key = \"ops/canary\"\ncanary_every = \"3s\"\nreceivers = 1\nsettle = \"1h\"\ndelivery = \"2s\"";
     let scene = Scene::with(10, EventRoute::to(EVENTS), "server-side", more);
     scene.x.s3().stop_events(super::fixture::SOURCE);
     let mut daemon = scene.start_ok().await;
@@ -187,8 +187,9 @@ async fn s3_12_a_canary_proves_the_path_and_one_that_is_missing_holds_the_waterm
     scene.x.s3().hold_events(super::fixture::SOURCE);
     let held = SystemTime::now();
     daemon.reach(|status| note(status).contains("has not arrived")).await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert!(daemon.now().await.watermark(UPLOADS).is_some_and(|w| w < held + Duration::from_secs(3)));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let status = daemon.now().await;
+    assert!(status.watermark(UPLOADS).is_some_and(|w| w < held + Duration::from_secs(6)), "{status}");
     scene.x.s3().release_events(super::fixture::SOURCE);
     scene.proven(&mut daemon).await;
     assert!(!note(&daemon.now().await).contains("has not arrived"));
