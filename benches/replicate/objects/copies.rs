@@ -87,11 +87,11 @@ pub(super) fn table(title: &str, shape: Shape, rows: &[(String, Vec<Run>)]) -> S
         let (low, high) = rates.iter().fold((f64::MAX, 0.0_f64), |(low, high), v| (low.min(*v), high.max(*v)));
         let (rate, cpu) = (median(rates), middle(runs, &cpu));
         text += &format!(
-            "{name:<30} {:>22} {:>8.1} {:>6.2} {cpu:>12.3} {:>6.2} {:>7.0} {:>8.2} {:>8.2} {:>6} {:>6}\n",
+            "{name:<30} {:>22} {:>8.1} {:>6} {cpu:>12.3} {:>6} {:>7.0} {:>8.2} {:>8.2} {:>6} {:>6}\n",
             format!("{rate:.0} ({low:.0}-{high:.0})"),
             rate * shape.bytes as f64 / 1e6,
-            rate / base.0,
-            cpu / base.1,
+            ratio(rate, base.0),
+            ratio(cpu, base.1),
             runs.iter().map(|run| run.peak).fold(0.0, f64::max),
             middle(runs, &|run| run.calls.0 as f64) / count,
             middle(runs, &|run| run.calls.1 as f64) / count,
@@ -100,6 +100,11 @@ pub(super) fn table(title: &str, shape: Shape, rows: &[(String, Vec<Run>)]) -> S
         );
     }
     text
+}
+
+/// CPU time is told in hundredths of a second: of a short run it may be none.
+fn ratio(value: f64, base: f64) -> String {
+    if base > 0.0 { format!("{:.2}", value / base) } else { "-".to_owned() }
 }
 
 /// All events wait; from the moment they are in the queue until the standby has all objects.
