@@ -17,7 +17,7 @@ async fn the_ledger_of_the_writers_is_what_the_bucket_holds() {
     let endpoint = Endpoint::new(x.endpoint(), "us-east-1");
     let traffic =
         ObjectTraffic { limit: Some(600), multipart: 0.1, part: 2000, ..ObjectTraffic::everything("b", 50_000.0) };
-    let mut workload = ObjectWorkload::start(&endpoint, &[traffic.clone()], 11, OnSilence::End);
+    let mut workload = ObjectWorkload::start(&endpoint, std::slice::from_ref(&traffic), 11, OnSilence::End);
     workload.finish().await.unwrap();
     let there = contents_of(&x, "b");
     assert_eq!(there, contents(&crate::clients::s3(&endpoint), "b").await.unwrap(), "read either way");
