@@ -177,6 +177,7 @@ impl Driver {
     fn on_refused(&mut self, key: &Key, refusal: Refusal, now: Stamp) {
         let Refusal { class, why, bytes, excluded } = refusal;
         if excluded {
+            // It is not in the standby, and no watermark says that it is: a walk that finds it convicts nobody.
             return self.on_same(key, &Same::default(), Some((class.to_owned(), bytes)), now);
         }
         self.convict(key, now);

@@ -21,8 +21,7 @@ async fn auto_streams_where_the_standby_cannot_see_the_source() {
     let scene = scene(31, "auto", "");
     scene.put("first", "one");
     let mut daemon = scene.start_ok().await;
-    let status = daemon.now().await;
-    assert!(note(&status).contains("transfer server-side (auto)"), "{status}");
+    daemon.reach(|status| note(status).contains("transfer server-side (auto)")).await;
     assert_eq!((scene.y.calls("CopyObject"), scene.y.calls("PutObject")), (1, 0));
     scene.y.s3().see_nobody();
     scene.put("second", "two");
