@@ -252,7 +252,7 @@ impl Driver {
         self.take_off_shelf(key);
         let passed = |at: SourceTime| published.is_some_and(|published| at <= published);
         let walked = |at: SourceTime| self.course().certified.is_some_and(|certified| at <= certified);
-        let below = found.made_at.is_some_and(|at| passed(at) && !walked(at));
+        let below = found.made_at.is_some_and(|at| passed(at) && !walked(at)) && !self.was_excluded(key);
         self.marks.find(key, found.made_at.unwrap_or(began), found.what, below, now.wall);
     }
 

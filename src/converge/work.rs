@@ -138,6 +138,10 @@ impl Driver {
 
     /// Something was missing in the standby: had the watermark passed it, and had an event told of it?
     fn judge_found(&mut self, key: &Key, mark: &Dirty, same: &Same, now: Stamp) {
+        // It was left out, and no watermark spoke of it.
+        if self.was_excluded(key) {
+            return;
+        }
         let made_below = |at: Option<SourceTime>| at.is_none_or(|at| self.record.through.is_some_and(|w| at <= w));
         if let Some(suspect) = mark.suspect
             && made_below(same.made_at)
@@ -153,6 +157,12 @@ impl Driver {
         } else {
             self.walker.unheard(key, now.mono + self.allowance());
         }
+    }
+
+    /// The last look at a key left it out, by configuration.
+    pub(super) fn was_excluded(&self, key: &Key) -> bool {
+        let excluded = |known: KnownRecord| known.excluded.is_some();
+        !self.course().excluded.is_empty() && self.pages().record(key).is_ok_and(|known| known.is_some_and(excluded))
     }
 
     /// The rows of a mark that is none any more.
