@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::backoff;
 use super::driver::{Driver, Event};
+use super::marks::Dirty;
 use super::pending::Pending;
 use super::watermark::{self, Ceilings};
 use crate::change::{Key, Method, Stamp};
@@ -42,6 +43,8 @@ impl Driver {
         for (row, bytes) in rows.iter() {
             match bytes {
                 Some(bytes) => txn.puts.push((row.clone(), bytes.clone())),
+                // The key is in work again, and may have noted that: the note of the work before it is void by itself.
+                None if self.is_noting(row) => {}
                 None => txn.deletes.push(row.clone()),
             }
         }
@@ -59,6 +62,10 @@ impl Driver {
             let result = index.commit(txn).await;
             Event::Committed { pending, calm, result }
         }));
+    }
+
+    fn is_noting(&self, row: &Row) -> bool {
+        matches!(row, Row::Work { key, .. } if self.marks.get(key).is_some_and(Dirty::in_work))
     }
 
     /// Raises the watermark to what is proved, or takes it back.

@@ -164,6 +164,11 @@ impl Dirty {
         }
     }
 
+    /// It is being made the same now.
+    pub(super) fn in_work(&self) -> bool {
+        self.work.is_some()
+    }
+
     /// Messages that are about it.
     pub(super) fn holders(&self) -> &[Ticket] {
         &self.holders

@@ -112,7 +112,13 @@ impl Driver {
 
     /// Both ends are the same, or, with `excluded`, need not be.
     fn on_same(&mut self, key: &Key, same: &Same, excluded: Option<(String, u64)>, now: Stamp) {
-        let Some(settling) = self.marks.settle(key, now.mono) else { return };
+        let Some(settling) = self.marks.settle(key, now.mono) else {
+            // It is looked at once more, behind what may still land; what is known saves it a copy.
+            if same.known.is_some() {
+                self.know(key, same.known.clone(), excluded);
+            }
+            return;
+        };
         let mark = &settling.mark;
         self.last_progress = Some(now);
         if same.did != Did::Nothing {
@@ -138,13 +144,17 @@ impl Driver {
 
     /// Something was missing in the standby: had the watermark passed it, and had an event told of it?
     fn judge_found(&mut self, key: &Key, mark: &Dirty, same: &Same, now: Stamp) {
+        // It was left out, and no watermark spoke of it.
+        if self.excused(key) {
+            return;
+        }
         let made_below = |at: Option<SourceTime>| at.is_none_or(|at| self.record.through.is_some_and(|w| at <= w));
         if let Some(suspect) = mark.suspect
             && made_below(same.made_at)
         {
             self.missed(suspect.at);
         }
-        if !mark.walked || mark.told || self.course().certified.is_none() || self.excused(key) {
+        if !mark.walked || mark.told || self.course().certified.is_none() {
             return;
         }
         if mark.below {
