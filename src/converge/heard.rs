@@ -105,7 +105,9 @@ impl Driver {
 
     /// Changes of this time on may be missing.
     pub(super) fn blind(&mut self, since: SourceTime, why: String, now: Stamp) {
-        tracing::warn!(store = %self.store.id(), %since, why, "changes may be missing; only a walk of both ends can tell");
+        if self.course().blind.as_ref().is_none_or(|blind| blind.why != why) {
+            tracing::warn!(store = %self.store.id(), %since, why, "changes may be missing; only a walk of both ends can tell");
+        }
         let course = self.course_mut();
         let since = course.blind.as_ref().map_or(since, |blind| blind.since.min(since));
         course.blind = Some(Blind { since, noticed_at: now.wall, why });

@@ -181,6 +181,9 @@ pub struct Survey {
     pub about: Option<String>,
     /// What a recovery must know of the source, in the kind's own words.
     pub source: Option<String>,
+    /// Why the source tells nobody of its changes, as it is set up now: then only walks prove anything. `None`: it does, or
+    /// that cannot be known.
+    pub deaf: Option<String>,
 }
 
 /// One key to be made the same.

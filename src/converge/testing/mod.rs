@@ -191,7 +191,7 @@ impl Converge for Fake {
         let incarnation = self.world().incarnation.clone();
         let channel = self.world().channel.clone();
         let retention = Duration::from_secs(4 * 86_400);
-        Ok(Survey { incarnation, channel, retention, about: Some("fake".into()), source: None })
+        Ok(Survey { incarnation, channel, retention, about: Some("fake".into()), source: None, deaf: None })
     }
 
     async fn receive(&self, _: Channel) -> Result<Vec<Message>, StoreError> {

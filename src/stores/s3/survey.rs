@@ -12,7 +12,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use std::time::Duration;
 
 use super::facts::lifecycle::Rule;
-use super::facts::{Queue, Recorded, Replication, Versioning};
+use super::facts::{Notifications, Queue, Recorded, Replication, Versioning};
 use super::{Bucket, Versions};
 use crate::aws::classify;
 use crate::change::Class;
@@ -61,7 +61,17 @@ impl Bucket {
             retention: Duration::from_secs(retention),
             about: Some(self.about(standby)),
             source: self.recorded(source).await.map(|recorded| recorded.text()),
+            deaf: self.deaf().await,
         })
+    }
+
+    /// A bucket that sends its events nowhere is quiet like one that nobody writes to: an empty queue says nothing of it.
+    async fn deaf(&self) -> Option<String> {
+        let bucket = &self.settings.bucket;
+        let answer = self.source.get_bucket_notification_configuration().bucket(bucket).send().await.ok()?;
+        let sent = Notifications::of(&answer);
+        let nowhere = !sent.event_bridge && sent.queues.is_empty() && sent.topics.is_empty();
+        nowhere.then(|| format!("bucket {bucket} sends its events nowhere; `plimsoll doctor --online` says how to"))
     }
 
     /// How the store works, in a line.

@@ -49,6 +49,41 @@ fn held(scene: &Scene, key: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// A bucket that sends its events nowhere is as quiet as one that nobody writes to. Its empty queue proves nothing.
+#[tokio::test]
+async fn s3_12_a_bucket_that_tells_nobody_is_proven_by_walks_alone() {
+    let scene = Scene::new();
+    scene.put("past", "x");
+    scene.x.s3().stop_events(SOURCE);
+    let mut daemon = scene.start().await;
+    let watch = Watch::start(&scene, daemon.client());
+    let status = daemon.reach(|status| note(status).contains("sends its events nowhere")).await;
+    daemon.reach(|status| status.watermark(UPLOADS).is_some()).await;
+    assert!(!coverage(&status, "blind").is_null(), "{status}");
+    scene.put("untold", "x");
+    // Long enough for a queue that is believed: twice the poll and the allowance.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let status = daemon.now().await;
+    assert!(
+        status
+            .watermark(UPLOADS)
+            .is_some_and(|w| humantime::format_rfc3339_millis(w).to_string() == *coverage(&status, "certified")),
+        "{status}"
+    );
+    assert_eq!(held(&scene, "untold"), None);
+    // It is told where to, and a walk brings what was not told.
+    scene.x.s3().send_events(SOURCE, &scene.y, EventRoute::to(EVENTS));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    verify(&mut daemon).await;
+    scene.converge(&daemon).await;
+    scene.put("told", "x");
+    scene.proven(&mut daemon).await;
+    scene.converge(&daemon).await;
+    assert!(coverage(&daemon.now().await, "blind").is_null());
+    assert_eq!(daemon.violations().await, 0.0);
+    watch.truthful().await;
+}
+
 #[tokio::test]
 async fn s3_13_an_event_later_than_the_allowance_takes_the_watermark_back() {
     let scene = Scene::new();

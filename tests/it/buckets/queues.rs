@@ -175,6 +175,9 @@ async fn s3_12_a_canary_proves_the_path_and_one_that_is_missing_holds_the_waterm
     let more = "canary_key = \"ops/canary\"\ncanary_every = \"3s\"\nreceivers = 1\nsettle = \"1h\"\ndelivery = \"2s\"";
     let scene = Scene::with(10, EventRoute::to(EVENTS), "server-side", more);
     scene.x.s3().stop_events(super::fixture::SOURCE);
+    // The bucket says that it sends them: they are lost on their way.
+    let sent = "<NotificationConfiguration><EventBridgeConfiguration/></NotificationConfiguration>";
+    scene.x.s3().set_document(super::fixture::SOURCE, "notification", Some(sent));
     let mut daemon = scene.start_ok().await;
     let watch = Watch::start(&scene, daemon.client());
     // Canaries are written, and none comes: only the walk counts.

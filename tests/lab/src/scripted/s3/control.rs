@@ -274,6 +274,8 @@ impl S3<'_> {
     /// one way; a new one takes the place of the old, and what was on that is lost.
     #[track_caller]
     pub fn send_events(&self, bucket: &str, to: &ScriptedAws, route: EventRoute) {
+        let told = "<NotificationConfiguration><EventBridgeConfiguration/></NotificationConfiguration>";
+        self.set_document(bucket, "notification", Some(told));
         let cell = self.cell(bucket);
         let mut bucket = cell.lock();
         let (region, twists, desk) = (Arc::clone(&self.0.region), Arc::clone(&self.0.twists), Arc::clone(&to.desk));
@@ -286,6 +288,7 @@ impl S3<'_> {
     /// Tells nobody any more.
     #[track_caller]
     pub fn stop_events(&self, bucket: &str) {
+        self.set_document(bucket, "notification", None);
         if let Some(old) = self.cell(bucket).lock().path.take() {
             old.lose();
         }
